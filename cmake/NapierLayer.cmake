@@ -1,28 +1,14 @@
 # napier_layer(NAME [SOURCES file...] [DEPENDS target...] [PRIVATE_DEPENDS target...])
 # Makes the static, position-independent library napier_NAME (alias napier::NAME) of a folder
-# below src/. Without SOURCES it takes every .cpp of the folder, so that adding a file is all
-# there is to adding a file. Headers are included as "NAME/file.h", public ones as
-# "napier/file.h". A folder without sources yet gives no target, and neither do those above it.
+# below src/. Without SOURCES it takes every .cpp of the folder, so adding a file is all there is
+# to adding a file. Headers are included as "NAME/file.hpp", public ones as "napier/file.hpp".
 function(napier_layer name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;DEPENDS;PRIVATE_DEPENDS")
-  if(arg_UNPARSED_ARGUMENTS)
-    message(FATAL_ERROR "napier_layer(${name}): unknown arguments ${arg_UNPARSED_ARGUMENTS}")
-  endif()
-  if(NOT arg_SOURCES)
-    file(GLOB arg_SOURCES CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cpp")
-  endif()
-  if(NOT arg_SOURCES)
-    message(STATUS "napier: layer ${name} has no sources yet, left out")
+  napier_sources(sources ${name} "${arg_SOURCES}" "${arg_DEPENDS};${arg_PRIVATE_DEPENDS}")
+  if(NOT sources)
     return()
   endif()
-  foreach(dep IN LISTS arg_DEPENDS arg_PRIVATE_DEPENDS)
-    if(dep MATCHES "^napier::" AND NOT TARGET ${dep})
-      message(STATUS "napier: layer ${name} left out, ${dep} is not there yet")
-      return()
-    endif()
-  endforeach()
-
-  add_library(napier_${name} STATIC ${arg_SOURCES})
+  add_library(napier_${name} STATIC ${sources})
   add_library(napier::${name} ALIAS napier_${name})
   set_target_properties(napier_${name} PROPERTIES POSITION_INDEPENDENT_CODE ON EXPORT_NAME ${name})
   target_include_directories(napier_${name} PUBLIC
@@ -31,4 +17,36 @@ function(napier_layer name)
   target_compile_features(napier_${name} PUBLIC cxx_std_20)
   target_link_libraries(napier_${name} PUBLIC ${arg_DEPENDS} PRIVATE ${arg_PRIVATE_DEPENDS}
     $<BUILD_INTERFACE:napier_flags> $<BUILD_INTERFACE:napier_warnings>)
+endfunction()
+
+# napier_program(NAME [SOURCES file...] [DEPENDS target...])
+# An executable of a folder below src/, at the top of the build folder.
+function(napier_program name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;DEPENDS")
+  napier_sources(sources ${name} "${arg_SOURCES}" "${arg_DEPENDS}")
+  if(NOT sources)
+    return()
+  endif()
+  add_executable(${name} ${sources})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}")
+  target_include_directories(${name} PRIVATE "${PROJECT_SOURCE_DIR}/src")
+  target_link_libraries(${name} PRIVATE ${arg_DEPENDS} napier_flags napier_warnings)
+endfunction()
+
+# The sources of a layer: those given, else the folder's. Empty, with a line that says why, while
+# the folder has none yet or a layer below has none.
+function(napier_sources result name sources dependencies)
+  if(NOT sources)
+    file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cpp")
+  endif()
+  if(NOT sources)
+    message(STATUS "napier: ${name} has no sources yet, left out")
+  endif()
+  foreach(dependency IN LISTS dependencies)
+    if(sources AND dependency MATCHES "^napier::" AND NOT TARGET ${dependency})
+      message(STATUS "napier: ${name} left out, ${dependency} is not there yet")
+      set(sources "")
+    endif()
+  endforeach()
+  set(${result} "${sources}" PARENT_SCOPE)
 endfunction()

@@ -55,7 +55,6 @@ function(napier_add_llama)
   set(LLAMA_BUILD_APP OFF)
   set(LLAMA_BUILD_UI OFF)
   set(LLAMA_USE_PREBUILT_UI OFF)  # else the build downloads the web pages
-  set(LLAMA_CURL OFF)
   set(LLAMA_OPENSSL OFF)
   set(LLAMA_ALL_WARNINGS OFF)
   set(LLAMA_TOOLS_INSTALL OFF)
