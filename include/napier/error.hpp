@@ -1,0 +1,43 @@
+// The one exception type of the library.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+namespace napier {
+
+// Who can mend it: `input` is wrong in what was asked for (argument, file, field, path; exit code 2
+// in programs), `environment` is anything else (memory, disk, a lost worker; exit code 1).
+enum class Blame { input, environment };
+
+// One clear sentence: the place, the value found there, what would be right. Thrown by every
+// function of the library that can be given something wrong; nothing is printed and nothing aborts.
+class Error : public std::runtime_error {
+ public:
+  explicit Error(const std::string& sentence, Blame blame = Blame::input)
+      : std::runtime_error(sentence), blame_(blame) {}
+
+  Blame blame() const { return blame_; }
+
+ private:
+  Blame blame_;
+};
+
+// An error in a written form (format, arithmetic, plan): names the text, the 1-based position in it
+// and what would be right there.
+class ParseError : public Error {
+ public:
+  ParseError(std::string_view text, size_t offset, const std::string& problem)
+      : Error("'" + std::string(text) + "', position " + std::to_string(offset + 1) + ": " +
+              problem),
+        offset_(offset) {}
+
+  // 0-based offset into the text given to the parser.
+  size_t offset() const { return offset_; }
+
+ private:
+  size_t offset_;
+};
+
+}  // namespace napier

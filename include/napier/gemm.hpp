@@ -1,0 +1,92 @@
+// Matrix multiplication under an Arithmetic.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "napier/arithmetic.hpp"
+#include "napier/thread_pool.hpp"
+
+namespace napier {
+
+// out[m][n] = sum over k of x[m][k] * w[n][k]: activations (tokens) x, weights (output channels) w,
+// both with k contiguous, as ggml stores them.
+struct Shape {
+  int64_t m = 0;
+  int64_t n = 0;
+  int64_t k = 0;
+};
+
+enum class KernelKind : uint8_t {
+  reference,  // scalar, exact integers: serves everything, the oracle of the others
+  native,     // exact products of decoded values, f32 lanes
+  bilinear,   // L-Mul's formula reading, f32 lanes
+  adder,      // products by integer addition of f32 patterns
+  wide,       // any product and any rounded sum, f64 lanes
+};
+
+std::string_view kernel_name(KernelKind kind);
+
+// Which kernel runs an arithmetic and why, in a sentence for people. Every kernel gives the bits of
+// the reference, so the choice is one of speed alone. Kernels that are exact only for a range of
+// exponents check the data while packing and hand over to `wide` where it leaves that range.
+struct Lowering {
+  KernelKind kernel = KernelKind::reference;
+  std::string reason;
+};
+
+Lowering lower(const Arithmetic& arithmetic, const Shape& shape);
+
+// Every kernel that is exact for an arithmetic on any data, the one lower() picks first.
+std::vector<KernelKind> legal_kernels(const Arithmetic& arithmetic, const Shape& shape);
+
+// Writes row `row` of a matrix (k floats) to `out`. Called from several threads at once.
+using RowReader = std::function<void(int64_t row, float* out)>;
+
+// Weights made ready for one arithmetic: quantised, decoded and laid out for its kernel.
+// Immutable; may be used by several threads at once.
+class PackedWeights {
+ public:
+  virtual ~PackedWeights() = default;
+
+  virtual const Arithmetic& arithmetic() const = 0;
+  virtual KernelKind kernel() const = 0;
+  virtual int64_t n() const = 0;
+  virtual int64_t k() const = 0;
+  virtual size_t bytes() const = 0;  // memory held
+
+  // out[i * out_stride + j], i < m, j < n, from m rows of activations. All of `pool` works on it;
+  // the bits do not depend on its size. Rows are independent of each other, unless x is scaled per
+  // tensor.
+  virtual void multiply(int64_t m, const RowReader& x, float* out, int64_t out_stride,
+                        ThreadPool& pool) const = 0;
+};
+
+// Throws Error where the arithmetic cannot run at this shape (a block that does not divide k).
+// `kernel` forces one of legal_kernels(). Example:
+//   ThreadPool pool(2);
+//   auto w = pack_weights(parse_arithmetic("lmul-m4"), n, k, read_w, pool);
+//   w->multiply(m, read_x, out, n, pool);
+std::unique_ptr<PackedWeights> pack_weights(const Arithmetic& arithmetic, int64_t n, int64_t k,
+                                            const RowReader& w, ThreadPool& pool,
+                                            std::optional<KernelKind> kernel = std::nullopt);
+
+// The scalar reference: plain enough to be checked by reading, the oracle of every kernel.
+// x is m rows of k floats, w n rows of k floats, out m rows of n floats, all dense.
+//
+// Per output: operands scaled and quantised; products in order of k, each multiplied and rounded as
+// the multiplier says; sums rounded as the accumulator says. Where an operand is scaled in blocks,
+// each run of k within which all scales are constant is summed from zero, times its scales, and the
+// runs are added in f32; otherwise the sum is multiplied once by the two scales. The result is
+// rounded to f32 (to nearest even, overflowing to infinity).
+void reference_gemm(const Arithmetic& arithmetic, const Shape& shape, const float* x,
+                    const float* w, float* out);
+
+}  // namespace napier
