@@ -1,0 +1,59 @@
+# What a user and a developer type; the work is done by CMake and scripts/.
+#   make demo [MODEL=m.gguf TEXT=t.txt]   compares arithmetics on a model: a table in about a minute
+#   make test                             sets up, builds, runs all tests but the long tier
+#   make test-full                        all tests; the log goes to docs/test-full.log
+#   make build | bench | format | setup | clean
+
+JOBS  := $(shell nproc)
+# Warnings are errors where changes are judged, not where they are made.
+STRICT := $(if $(CI),ON,OFF)
+ARITH := f32,bf16,fp8_e4m3,fp8_e5m2,lmul-m4,lmul-m3
+CHUNKS := 20
+SHARED := $(if $(NAPIER_SHARED_DIR),$(NAPIER_SHARED_DIR),../shared)
+MODEL := $(wildcard $(SHARED)/data/models/stories3M.gguf)
+TEXT  := $(wildcard $(SHARED)/data/text/tinystories.txt)
+
+export CTEST_PARALLEL_LEVEL ?= $(JOBS)
+export CMAKE_BUILD_PARALLEL_LEVEL ?= $(JOBS)
+
+.PHONY: help setup configure build demo test test-full bench format clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+setup:
+	@scripts/setup.sh
+
+configure: setup
+	@cmake --preset release -DNAPIER_WERROR=$(STRICT)
+
+build: configure
+	@cmake --build --preset release
+
+demo:
+	@test -n "$(MODEL)" && test -n "$(TEXT)" || { \
+	  echo "make demo needs a model and a text: make demo MODEL=model.gguf TEXT=file.txt" >&2; \
+	  exit 2; }
+	@scripts/setup.sh --no-venv
+	@cmake --preset release >build-configure.log 2>&1 || { cat build-configure.log >&2; exit 1; }
+	@cmake --build --preset release --target napier
+	@build/napier eval "$(MODEL)" --text "$(TEXT)" --arith $(ARITH) --chunks $(CHUNKS)
+
+test: configure
+	@cmake --build --preset release --target all napier_llama_tools
+	@ctest --preset release
+
+test-full: configure
+	@cmake --build --preset release --target all napier_llama_tools
+	@scripts/test_full.sh
+
+bench: setup
+	@cmake --preset release -DNAPIER_BUILD_BENCH=ON
+	@cmake --build --preset release
+	@build/napier bench
+
+format:
+	@find src include tests bench -name '*.[ch]pp' -exec clang-format -i {} + 2>/dev/null
+
+clean:
+	@rm -rf build build-debug build-asan build-asan-core

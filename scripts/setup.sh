@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Installs what building and testing need: Debian packages, and a virtual environment with the
+# pinned test oracles in build/venv. Does nothing, quickly, when all is there.
+# With --no-venv only the packages: enough to build and to run the demo.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+packages=(g++ make cmake ninja-build libhwy-dev libfmt-dev libcli11-dev libtomlplusplus-dev
+  nlohmann-json3-dev libgtest-dev libbenchmark-dev python3 python3-venv clang-format)
+
+say() { echo "setup: $*" >&2; }
+fail() {
+  say "$*"
+  exit 1
+}
+
+missing_packages() {
+  local package
+  for package in "${packages[@]}"; do
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] ||
+      echo "$package"
+  done
+}
+
+install_packages() {
+  if ! command -v apt-get >/dev/null; then
+    say "no apt-get here; these must be installed by hand: ${packages[*]}"
+    return
+  fi
+  local missing as_root=()
+  mapfile -t missing < <(missing_packages)
+  [ "${#missing[@]}" -gt 0 ] || return 0
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || fail "as root, run: apt-get install ${missing[*]}"
+    as_root=(sudo)
+  fi
+  say "installing ${missing[*]}"
+  "${as_root[@]}" apt-get update -qq
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+make_venv() {
+  local venv=build/venv stamp
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+    fail "the tests need Python 3.11 or newer; $(command -v python3) is $(python3 -V)"
+  stamp="$(python3 -V) $(sha256sum <tests/requirements.txt)"
+  [ "$(cat "$venv/stamp" 2>/dev/null)" != "$stamp" ] || return 0
+  say "making $venv"
+  python3 -m venv --clear "$venv"
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+    --requirement tests/requirements.txt
+  echo "$stamp" >"$venv/stamp" # last, so that a broken installation is made again
+}
+
+install_packages
+[ "${1:-}" = --no-venv ] || make_venv

@@ -1,0 +1,61 @@
+"""Fixtures of the Python tests, and a skip that ctest can see."""
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def build_dir():
+    """The build folder under test."""
+    return Path(os.environ.get("NAPIER_BUILD_DIR", ROOT / "build"))
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """shared("data/models/x.gguf"): a file of the shared data; skips where it is absent."""
+    folder = Path(os.environ.get("NAPIER_SHARED_DIR") or ROOT.parent / "shared")
+
+    def find(relative):
+        if not (folder / relative).exists():
+            pytest.skip(f"SKIPPED: needs {folder / relative}")
+        return folder / relative
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def napier(build_dir):
+    """napier("eval", model, ...): runs the command and returns the completed process (text)."""
+
+    def run(*arguments, **options):
+        options = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL} | options
+        return subprocess.run([build_dir / "napier", *map(str, arguments)], **options)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def full_tier():
+    """True in the long tier (make test-full)."""
+    return os.environ.get("NAPIER_TEST_FULL") == "1"
+
+
+@pytest.fixture(scope="session")
+def seed():
+    """Where random tests start; printed in the header of each run."""
+    return int(os.environ.get("NAPIER_TEST_SEED") or 1614)
+
+
+def pytest_report_header(config):
+    return f"seed {os.environ.get('NAPIER_TEST_SEED') or 1614} (set NAPIER_TEST_SEED for another)"
+
+
+def pytest_sessionfinish(session, exitstatus):
+    """Exit code 77, ctest's skip, when nothing ran because everything was skipped."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if exitstatus == 0 and reporter.stats.get("skipped") and not reporter.stats.get("passed"):
+        session.exitstatus = 77
