@@ -1,6 +1,6 @@
 # napier_layer(NAME [SOURCES file...] [DEPENDS target...] [PRIVATE_DEPENDS target...])
 # Makes the static, position-independent library napier_NAME (alias napier::NAME) of a folder
-# below src/. Without SOURCES it takes every .cpp of the folder, so adding a file is all there is
+# below src/. Without SOURCES it takes every .cpp of the folder and below it, so adding a file is all there is
 # to adding a file. Headers are included as "NAME/file.hpp", public ones as "napier/file.hpp".
 function(napier_layer name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;DEPENDS;PRIVATE_DEPENDS")
@@ -37,7 +37,7 @@ endfunction()
 # the folder has none yet or a layer below has none.
 function(napier_sources result name sources dependencies)
   if(NOT sources)
-    file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cpp")
+    file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cpp")
   endif()
   if(NOT sources)
     message(STATUS "napier: ${name} has no sources yet, left out")

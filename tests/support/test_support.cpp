@@ -35,7 +35,6 @@ int main(int argc, char** argv) {
   const int failed = RUN_ALL_TESTS();
   const ::testing::UnitTest& unit = *::testing::UnitTest::GetInstance();
   if (failed != 0) return failed;
-  return unit.skipped_test_count() > 0 && unit.skipped_test_count() == unit.test_to_run_count()
-             ? 77
-             : 0;
+  return unit.skipped_test_count() > 0 && unit.skipped_test_count() == unit.test_to_run_count() ? 77
+                                                                                                : 0;
 }

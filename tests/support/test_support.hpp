@@ -22,8 +22,8 @@ uint64_t seed();
 }  // namespace napier::test
 
 // Leaves a test, saying why, where a file of the shared data is not on this machine.
-#define NAPIER_NEED_SHARED(relative)                                            \
-  do {                                                                          \
-    if (!std::filesystem::exists(::napier::test::shared_file(relative)))        \
+#define NAPIER_NEED_SHARED(relative)                                              \
+  do {                                                                            \
+    if (!std::filesystem::exists(::napier::test::shared_file(relative)))          \
       GTEST_SKIP() << "SKIPPED: needs " << ::napier::test::shared_file(relative); \
   } while (false)
