@@ -1,0 +1,28 @@
+// The device NAPIER of ggml: matrix multiplications named by the active plan run here, all else in
+// the program's other backends. See session.hpp for what a program sets and asks.
+#pragma once
+
+#include <ggml-backend.h>
+
+#include <cstddef>
+
+namespace napier {
+
+// The registration of the device; the same at every call. For hosts that load plugins themselves.
+ggml_backend_reg_t ggml_backend_registration();
+
+// Makes the device known to ggml. Once, before a model is loaded; more often does no harm.
+void register_ggml_backend();
+
+// The device's buffer type: host memory that the CPU backend can use too, but of its own type, so
+// that the CPU backend cannot take weights away to repack them in its layout.
+ggml_backend_buffer_type_t backend_buffer_type();
+
+// The packed weights held now.
+struct CacheUse {
+  size_t entries = 0;
+  size_t bytes = 0;
+};
+CacheUse packed_weights_in_use();
+
+}  // namespace napier

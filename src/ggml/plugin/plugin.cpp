@@ -1,0 +1,130 @@
+// The drop-in plugin: the backend for programs that know nothing of Napier, told what to do by
+// environment variables.
+//   GGML_BACKEND_PATH=/path/to/libggml-napier.so   has ggml's programs load it
+//   NAPIER_PLAN=lmul-m4          the plan, required
+//   NAPIER_THREADS=2             threads; else the program's -t
+//   NAPIER_CACHE_MB=4096         memory for packed weights; else half of the machine's
+//   NAPIER_REPORT=1              what ran, on stderr when the program ends; or a file to write it
+//   to
+#include <ggml-backend-impl.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <memory>
+#include <string>
+
+#include "ggml/backend.hpp"
+#include "ggml/session.hpp"
+#include "napier/error.hpp"
+
+// Weak: a host with an older ggml has no such function, and should be told so rather than be left
+// with a message of the dynamic linker.
+#pragma weak ggml_version
+
+namespace {
+
+const char* variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value && *value ? value : nullptr;
+}
+
+void say(const std::string& sentence) {
+  std::fprintf(stderr, "napier: %s\n", sentence.c_str());
+  std::fflush(stderr);
+}
+
+// Ends the program. To return without a device would be quieter and worse: the host would go on
+// natively, and its numbers would be taken for those of the plan. No destructors: this is not our
+// program, and it is still starting.
+[[noreturn]] void refuse(const std::string& sentence) {
+  say(sentence);
+  std::fflush(nullptr);
+  _exit(2);
+}
+
+size_t number(const char* name, size_t max) {
+  const char* text = variable(name);
+  if (!text) return 0;
+  size_t value = 0;
+  const char* end = text + std::strlen(text);
+  const auto result = std::from_chars(text, end, value);
+  if (result.ec != std::errc() || result.ptr != end || value == 0 || value > max) {
+    refuse(std::string(name) + "='" + text + "': expected a whole number from 1 to " +
+           std::to_string(max));
+  }
+  return value;
+}
+
+std::FILE* report_file = nullptr;
+
+void report() {
+  const std::shared_ptr<napier::PlanRun> run = napier::active_plan();
+  if (!run) return;
+  try {
+    const std::string text = napier::coverage_text(*run, false);
+    if (report_file) {
+      std::fputs(text.c_str(), report_file);
+      std::fputs(
+          "The program's warm-up run, if it makes one, is counted. Multiplications element "
+          "by element\n(norms, rotary embedding, gating, soft-max) stay native and are not "
+          "counted.\n",
+          report_file);
+      if (std::fflush(report_file) != 0) say("NAPIER_REPORT cannot be written");
+      return;
+    }
+    // Unasked, only what must not be overlooked.
+    if (run->coverage().entries.empty()) return;
+    for (const size_t rule : run->unused_rules()) {
+      say("the rule '" + run->plan().rules[rule].pattern +
+          "' of NAPIER_PLAN matched no matrix multiplication");
+    }
+  } catch (const std::exception& error) {
+    say(error.what());
+  }
+}
+
+void set_up() {
+  const char* plan = variable("NAPIER_PLAN");
+  if (!plan) refuse("NAPIER_PLAN is not set; give it a plan, for example NAPIER_PLAN=lmul-m4");
+  try {
+    napier::set_active_plan(std::make_shared<napier::PlanRun>(napier::parse_plan(plan)));
+  } catch (const std::exception& error) {
+    refuse(std::string("NAPIER_PLAN: ") + error.what());
+  }
+  napier::BackendSettings settings;
+  settings.threads = static_cast<int>(number("NAPIER_THREADS", 4096));
+  settings.cache_bytes = number("NAPIER_CACHE_MB", size_t{1} << 32) << 20;
+  settings.on_error = say;
+  napier::configure_backend(settings);
+
+  if (const char* path = variable("NAPIER_REPORT")) {
+    report_file = std::strcmp(path, "1") == 0 ? stderr : std::fopen(path, "w");
+    if (!report_file) {
+      refuse(std::string("NAPIER_REPORT='") + path + "': " + std::strerror(errno) +
+             "; give a file that can be written, or 1 for stderr");
+    }
+  }
+  std::atexit(report);
+}
+
+}  // namespace
+
+// What ggml looks for in a plugin.
+extern "C" __attribute__((visibility("default"))) ggml_backend_reg_t ggml_backend_init() {
+  // The structs handed to the host change between versions of ggml while its API number stands.
+  const char* host = ggml_version ? ggml_version() : "before 0.9";
+  if (std::strcmp(host, NAPIER_GGML_VERSION) != 0) {
+    refuse(std::string("this plugin is built for ggml " NAPIER_GGML_VERSION
+                       " and cannot run in a program with ggml ") +
+           host + "; build it from the sources of that program (NAPIER_LLAMA_DIR)");
+  }
+  if (ggml_backend_reg_by_name("NAPIER")) {
+    refuse("this program has Napier linked in; unset GGML_BACKEND_PATH");
+  }
+  set_up();
+  return napier::ggml_backend_registration();
+}

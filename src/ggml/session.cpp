@@ -1,0 +1,214 @@
+#include "ggml/session.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+namespace napier {
+namespace {
+
+uint32_t intern(const Arithmetic& arithmetic) {
+  static std::mutex mutex;
+  static std::map<std::string, uint32_t> ids;
+  std::lock_guard lock(mutex);
+  return ids.emplace(to_string(arithmetic), static_cast<uint32_t>(ids.size())).first->second;
+}
+
+struct Globals {
+  std::mutex mutex;
+  std::shared_ptr<PlanRun> plan;
+  BackendSettings settings;
+  std::string error;
+};
+
+// Never destroyed: a plugin is asked for its report while the process ends.
+Globals& globals() {
+  static Globals* instance = new Globals;
+  return *instance;
+}
+
+template <typename Entries>
+uint64_t total(const Entries& entries) {
+  uint64_t sum = 0;
+  for (const auto& entry : entries) sum += entry.multiplications;
+  return sum;
+}
+
+// Layers of one kind share a line: "blk.3.attn_q.weight" and "kq-3" lose their number.
+std::string without_layer(const std::string& name) {
+  std::string result;
+  for (size_t i = 0; i < name.size(); i++) {
+    const bool layer =
+        name[i] >= '0' && name[i] <= '9' && i > 0 &&
+        ((name[i - 1] == '.' && name.find('.', i) != std::string::npos) || (name[i - 1] == '-'));
+    if (!layer) {
+      result += name[i];
+      continue;
+    }
+    result += '*';
+    while (i + 1 < name.size() && name[i + 1] >= '0' && name[i + 1] <= '9') i++;
+  }
+  return result;
+}
+
+std::string percent(uint64_t part, uint64_t whole) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.2f %%", whole ? 100.0 * part / whole : 0.0);
+  return text;
+}
+
+}  // namespace
+
+uint64_t Coverage::multiplications() const { return total(entries); }
+uint64_t Coverage::engine_multiplications() const { return total(engine); }
+
+PlanRun::PlanRun(Plan plan) : plan_(std::move(plan)) {
+  for (const Rule& rule : plan_.rules) arithmetic_ids_.push_back(intern(rule.arithmetic));
+}
+
+Coverage PlanRun::coverage() const {
+  std::lock_guard lock(mutex_);
+  Coverage result;
+  for (const auto& [key, entry] : entries_) result.entries.push_back(entry);
+  for (const auto& [key, entry] : engine_) result.engine.push_back(entry);
+  result.cache_types.assign(cache_types_.begin(), cache_types_.end());
+  return result;
+}
+
+void PlanRun::reset_coverage() {
+  std::lock_guard lock(mutex_);
+  entries_.clear();
+  engine_.clear();
+  cache_types_.clear();
+}
+
+std::vector<size_t> PlanRun::unused_rules() const {
+  std::lock_guard lock(mutex_);
+  std::vector<bool> used(plan_.rules.size());
+  for (const auto& [key, entry] : entries_) used[entry.rule] = true;
+  std::vector<size_t> result;
+  for (size_t rule = 0; rule < used.size(); rule++) {
+    if (!used[rule]) result.push_back(rule);
+  }
+  return result;
+}
+
+void PlanRun::record(std::string_view name, size_t rule, KernelKind kernel,
+                     uint64_t multiplications) {
+  std::string key(name);
+  key += static_cast<char>('\1' + static_cast<char>(kernel));  // below every character of a name
+  std::lock_guard lock(mutex_);
+  CoverageEntry& entry = entries_[key];
+  if (entry.calls == 0) entry = CoverageEntry{std::string(name), rule, kernel, 0, 0};
+  entry.calls++;
+  entry.multiplications += multiplications;
+}
+
+void PlanRun::record_engine(std::string_view name, uint64_t multiplications) {
+  std::lock_guard lock(mutex_);
+  EngineEntry& entry = engine_[std::string(name)];
+  entry.name = name;
+  entry.calls++;
+  entry.multiplications += multiplications;
+}
+
+void PlanRun::record_cache_type(std::string_view type) {
+  std::lock_guard lock(mutex_);
+  if (cache_types_.find(type) == cache_types_.end()) cache_types_.emplace(type);
+}
+
+void set_active_plan(std::shared_ptr<PlanRun> run) {
+  std::lock_guard lock(globals().mutex);
+  globals().plan = std::move(run);
+}
+
+std::shared_ptr<PlanRun> active_plan() {
+  std::lock_guard lock(globals().mutex);
+  return globals().plan;
+}
+
+void configure_backend(BackendSettings settings) {
+  std::lock_guard lock(globals().mutex);
+  globals().settings = std::move(settings);
+}
+
+BackendSettings backend_settings() {
+  std::lock_guard lock(globals().mutex);
+  return globals().settings;
+}
+
+std::string last_backend_error() {
+  std::lock_guard lock(globals().mutex);
+  return globals().error;
+}
+
+void clear_backend_error() {
+  std::lock_guard lock(globals().mutex);
+  globals().error.clear();
+}
+
+void set_backend_error(const std::string& sentence) {
+  std::function<void(const std::string&)> on_error;
+  {
+    std::lock_guard lock(globals().mutex);
+    globals().error = sentence;
+    on_error = globals().settings.on_error;
+  }
+  if (on_error) on_error(sentence);
+}
+
+std::string coverage_text(const PlanRun& run, bool each_matrix) {
+  const Coverage coverage = run.coverage();
+  const uint64_t ours = coverage.multiplications();
+  const uint64_t all = ours + coverage.engine_multiplications();
+
+  struct Line {
+    std::string arithmetic, kernel;
+    uint64_t calls = 0, multiplications = 0;
+  };
+  std::map<std::string, Line> lines;
+  const auto add = [&](const std::string& name, const std::string& arithmetic,
+                       const std::string& kernel, uint64_t calls, uint64_t multiplications) {
+    const std::string shown = each_matrix ? name : without_layer(name);
+    Line& line = lines[shown + '\1' + arithmetic + '\1' + kernel];
+    line.arithmetic = arithmetic;
+    line.kernel = kernel;
+    line.calls += calls;
+    line.multiplications += multiplications;
+  };
+  for (const CoverageEntry& entry : coverage.entries) {
+    add(entry.name, display_name(run.plan().rules[entry.rule].arithmetic),
+        std::string(kernel_name(entry.kernel)), entry.calls, entry.multiplications);
+  }
+  for (const EngineEntry& entry : coverage.engine) {
+    add(entry.name, "(engine)", "-", entry.calls, entry.multiplications);
+  }
+
+  std::string text = "plan: " + to_string(run.plan()) + "\n";
+  text += "coverage: " + percent(ours, all) + " of " + std::to_string(all) +
+          " multiplications in matrix products ran in the plan's arithmetics\n";
+  if (!coverage.cache_types.empty()) {
+    text += "K and V cache:";
+    for (const std::string& type : coverage.cache_types) text += " " + type;
+    const bool rounds = std::any_of(coverage.cache_types.begin(), coverage.cache_types.end(),
+                                    [](const std::string& type) { return type != "f32"; });
+    if (rounds) text += " (rounds what is cached; -ctk f32 -ctv f32 keeps it whole)";
+    text += "\n";
+  }
+  for (const auto& [key, line] : lines) {
+    char row[256];
+    std::snprintf(row, sizeof row, "  %-28s %-16s %-10s %9llu calls %16llu multiplications %9s\n",
+                  key.substr(0, key.find('\1')).c_str(), line.arithmetic.c_str(),
+                  line.kernel.c_str(), static_cast<unsigned long long>(line.calls),
+                  static_cast<unsigned long long>(line.multiplications),
+                  percent(line.multiplications, all).c_str());
+    text += row;
+  }
+  for (const size_t rule : run.unused_rules()) {
+    text += "rule " + std::to_string(rule + 1) + ", '" + run.plan().rules[rule].pattern +
+            "', matched no matrix multiplication\n";
+  }
+  return text;
+}
+
+}  // namespace napier

@@ -1,0 +1,103 @@
+// What programs tell the ggml backend and ask of it: the plan in force, what ran under it,
+// settings.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "napier/gemm.hpp"
+#include "napier/plan.hpp"
+
+namespace napier {
+
+// How often one matrix multiplication ran in one kernel, and its scalar multiplications.
+struct CoverageEntry {
+  std::string name;  // as plans match it
+  size_t rule = 0;   // index into the plan's rules
+  KernelKind kernel = KernelKind::reference;
+  uint64_t calls = 0;
+  uint64_t multiplications = 0;
+};
+
+// A matrix multiplication that the plan does not name.
+struct EngineEntry {
+  std::string name;
+  uint64_t calls = 0;
+  uint64_t multiplications = 0;
+};
+
+struct Coverage {
+  std::vector<CoverageEntry> entries;  // by name
+  // Left to the engine, as far as the backend can see: exact with one llama_context at a time.
+  std::vector<EngineEntry> engine;
+  std::vector<std::string> cache_types;  // ggml's types of the K and V caches seen
+
+  uint64_t multiplications() const;         // in the plan's arithmetics
+  uint64_t engine_multiplications() const;  // left to the engine
+};
+
+// A plan and what ran under it. Thread safe.
+class PlanRun {
+ public:
+  explicit PlanRun(Plan plan);
+
+  const Plan& plan() const { return plan_; }
+  std::optional<size_t> match(std::string_view name) const { return plan_.match(name); }
+
+  // Equal for equal arithmetics in all runs of the process: the key of packed weights.
+  uint32_t arithmetic_id(size_t rule) const { return arithmetic_ids_[rule]; }
+
+  Coverage coverage() const;
+  void reset_coverage();
+  // Rules under which nothing has run yet.
+  std::vector<size_t> unused_rules() const;
+
+  // For the backend.
+  void record(std::string_view name, size_t rule, KernelKind kernel, uint64_t multiplications);
+  void record_engine(std::string_view name, uint64_t multiplications);
+  void record_cache_type(std::string_view type);
+
+ private:
+  const Plan plan_;
+  std::vector<uint32_t> arithmetic_ids_;
+  mutable std::mutex mutex_;
+  std::map<std::string, CoverageEntry, std::less<>> entries_;  // by name and kernel
+  std::map<std::string, EngineEntry, std::less<>> engine_;
+  std::set<std::string, std::less<>> cache_types_;
+};
+
+// The plan of all computation from now on, in every llama_context; nullptr leaves all to the
+// engine. A llama_context lays out its graphs for the plan in force when it first meets them, so a
+// program with several plans makes a context for each, with its plan in force, and puts it in force
+// again before each of its decodes. A decode under a plan of other names fails and says so.
+void set_active_plan(std::shared_ptr<PlanRun> run);
+std::shared_ptr<PlanRun> active_plan();
+
+struct BackendSettings {
+  int threads = 0;         // 0: as many as the program asks ggml for (-t)
+  size_t cache_bytes = 0;  // of packed weights; 0: half of the machine's memory
+  // Told of every failed computation, besides last_backend_error().
+  std::function<void(const std::string& sentence)> on_error;
+};
+
+void configure_backend(BackendSettings settings);
+BackendSettings backend_settings();
+
+// Why the last computation failed: one sentence; empty if none has since it was last cleared.
+std::string last_backend_error();
+void clear_backend_error();
+void set_backend_error(const std::string& sentence);
+
+// For people: the plan, one line a matrix and kernel or, in short, one line a rule and kernel.
+std::string coverage_text(const PlanRun& run, bool each_matrix);
+
+}  // namespace napier

@@ -1,0 +1,95 @@
+#include "ggml/tensors.hpp"
+
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+namespace napier {
+namespace {
+
+bool is_matmul(const ggml_tensor* node) {
+  return node->op == GGML_OP_MUL_MAT || node->op == GGML_OP_MUL_MAT_ID;
+}
+
+bool is_weight(const ggml_tensor* tensor) {
+  const ggml_tensor* owner = data_owner(tensor);
+  if (owner->flags & GGML_TENSOR_FLAG_PARAM) return true;
+  return owner->buffer &&
+         ggml_backend_buffer_get_usage(owner->buffer) == GGML_BACKEND_BUFFER_USAGE_WEIGHTS;
+}
+
+// The cache tensor that an operand of attention is a view, copy or permutation of, or nullptr.
+const ggml_tensor* cache_of(const ggml_tensor* tensor) {
+  for (int step = 0; tensor && step < 8; step++) {
+    const ggml_tensor* owner = data_owner(tensor);
+    if (std::strncmp(owner->name, "cache_k_l", 9) == 0) return owner;
+    if (std::strncmp(owner->name, "cache_v_l", 9) == 0) return owner;
+    tensor = owner->src[0];
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+std::optional<MatmulIdentity> identify_matmul(const ggml_tensor* node, const Plan& plan) {
+  if (!is_matmul(node)) return std::nullopt;
+  MatmulIdentity identity;
+  identity.is_weight = is_weight(node->src[0]);
+  identity.name = identity.is_weight ? data_owner(node->src[0])->name : node->name;
+  identity.rule = plan.match(identity.name);
+  identity.multiplications =
+      static_cast<uint64_t>(ggml_nelements(node)) * static_cast<uint64_t>(node->src[0]->ne[0]);
+  return identity;
+}
+
+bool is_readable(const ggml_tensor* tensor) {
+  if (tensor->type == GGML_TYPE_F32) return true;
+  const ggml_type_traits* traits = ggml_get_type_traits(tensor->type);
+  if (!traits->to_float) return false;
+  return traits->blck_size == 1 || tensor->nb[0] == traits->type_size;
+}
+
+void read_row(const ggml_tensor* tensor, int64_t i1, int64_t i2, int64_t i3, float* out) {
+  const char* row = static_cast<const char*>(tensor->data) + i1 * tensor->nb[1] +
+                    i2 * tensor->nb[2] + i3 * tensor->nb[3];
+  const int64_t count = tensor->ne[0];
+  const size_t step = tensor->nb[0];
+  if (tensor->type == GGML_TYPE_F32) {
+    if (step == sizeof(float)) {
+      std::memcpy(out, row, count * sizeof(float));
+    } else {
+      for (int64_t i = 0; i < count; i++) std::memcpy(out + i, row + i * step, sizeof(float));
+    }
+    return;
+  }
+  const ggml_type_traits* traits = ggml_get_type_traits(tensor->type);
+  if (step == traits->type_size) {
+    traits->to_float(row, out, count);
+  } else {
+    for (int64_t i = 0; i < count; i++) traits->to_float(row + i * step, out + i, 1);
+  }
+}
+
+const char* cache_type(const ggml_tensor* node) {
+  const ggml_tensor* cache = cache_of(node->src[0]);
+  return cache ? ggml_type_name(cache->type) : nullptr;
+}
+
+bool hides_named_matmuls(const ggml_tensor* node, const Plan& plan) {
+  switch (node->op) {
+    case GGML_OP_FLASH_ATTN_EXT: {
+      // Without it this layer would have kq-N and kqv-N; N stands in its cache's name.
+      const ggml_tensor* cache = cache_of(node->src[1]);
+      const std::string layer = cache ? cache->name + 9 : "0";
+      return plan.match("kq-" + layer) || plan.match("kqv-" + layer);
+    }
+    case GGML_OP_GATED_DELTA_NET:
+    case GGML_OP_LIGHTNING_INDEXER:
+    case GGML_OP_DSV4_HC_COMB:
+    case GGML_OP_DSV4_HC_PRE:
+    case GGML_OP_DSV4_HC_POST: return plan.match(node->name).has_value();
+    default: return false;
+  }
+}
+
+}  // namespace napier
