@@ -1,7 +1,8 @@
 # napier_layer(NAME [SOURCES file...] [DEPENDS target...] [PRIVATE_DEPENDS target...])
 # Makes the static, position-independent library napier_NAME (alias napier::NAME) of a folder
-# below src/. Without SOURCES it takes every .cpp of the folder and below it, so adding a file is all there is
-# to adding a file. Headers are included as "NAME/file.hpp", public ones as "napier/file.hpp".
+# below src/. Without SOURCES it takes every .cpp of the folder and below it, so adding a file is
+# all there is to adding a file. Headers are included as "NAME/file.hpp", public ones as
+# "napier/file.hpp".
 function(napier_layer name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;DEPENDS;PRIVATE_DEPENDS")
   napier_sources(sources ${name} "${arg_SOURCES}" "${arg_DEPENDS};${arg_PRIVATE_DEPENDS}")

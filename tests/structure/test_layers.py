@@ -10,31 +10,32 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS = ["cli", "report", "train", "recipes", "eval", "analysis", "cost", "hw", "model", "ggml",
           "kernels", "numerics"]
 
+# The headers of include/napier that are of kernels; all others are of numerics.
+KERNELS_PUBLIC = {"gemm.hpp", "thread_pool.hpp"}
+
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 SOURCES = {".hpp", ".cpp", ".h", ".cc", ".cu", ".cuh", ".inc"}
 # The C++ standard library's headers, and C's as C++ spells them, have no dot or slash.
 STANDARD = re.compile(r"[a-z0-9_]+")
 
 
-def owner_of_public(root, name):
-    """The layer that a header of include/napier belongs to: where the source of its name is."""
-    in_kernels = (root / "src/kernels" / name).with_suffix(".cpp").exists()
-    in_numerics = (root / "src/numerics" / name).with_suffix(".cpp").exists()
-    return "kernels" if in_kernels and not in_numerics else "numerics"
+def owner_of_public(name):
+    """The layer that a header of include/napier belongs to."""
+    return "kernels" if name in KERNELS_PUBLIC else "numerics"
 
 
 def layer_of(root, path):
     """The layer a source file belongs to, or None for one that is in no layer."""
     parts = path.relative_to(root).parts
     if parts[:2] == ("include", "napier"):
-        return owner_of_public(root, parts[-1])
+        return owner_of_public(parts[-1])
     return parts[1] if parts[0] == "src" and len(parts) > 2 else None
 
 
 def target_of(root, path, name):
     """The layer that `#include name` in `path` leads to, or None when that is not our own."""
     if name.startswith("napier/"):
-        return owner_of_public(root, name.split("/")[-1])
+        return owner_of_public(name.split("/")[-1])
     if (path.parent / name).exists():
         return layer_of(root, (path.parent / name).resolve())
     first = name.split("/")[0]
