@@ -1,0 +1,494 @@
+// The written form of arithmetics: reading and printing.
+#include "napier/arithmetic.hpp"
+
+#include <optional>
+#include <tuple>
+#include <utility>
+#include <string>
+#include <vector>
+
+#include "cursor.hpp"
+#include "written.hpp"
+
+namespace napier {
+namespace {
+
+std::vector<std::string> rounding_names() {
+  std::vector<std::string> names;
+  for (const RoundingName& rounding : k_rounding_names) names.emplace_back(rounding.name);
+  return names;
+}
+
+std::vector<std::string> multiplier_names() {
+  std::vector<std::string> names;
+  for (const MultiplierFamily* family : multiplier_families()) names.emplace_back(family->name);
+  return names;
+}
+
+std::vector<std::string> preset_names() {
+  std::vector<std::string> names;
+  for (const Preset& preset : presets()) names.emplace_back(preset.name);
+  return names;
+}
+
+const RoundingName* find_rounding(std::string_view name) {
+  for (const RoundingName& rounding : k_rounding_names) {
+    if (rounding.name == name) return &rounding;
+  }
+  return nullptr;
+}
+
+// "(seed)" behind sr.
+uint32_t take_seed(Cursor& cursor, Rounding rounding) {
+  if (rounding != Rounding::stochastic || !cursor.take('(')) return 0;
+  const uint32_t seed = cursor.number(0, 0xFFFFFFFF, "the seed of sr(seed)");
+  cursor.expect(')', "after the seed");
+  return seed;
+}
+
+Format take_format(Cursor& cursor, const std::string& what) {
+  const size_t begin = cursor.offset();
+  std::string_view name = cursor.word();
+  // A negative bias: e4m3b-2.
+  if (name.ends_with('b') && cursor.peek() == '-') {
+    cursor.take('-');
+    cursor.word();
+    name = cursor.text().substr(begin, cursor.offset() - begin);
+  }
+  if (name.empty()) cursor.fail("expected " + what + cursor.found());
+  try {
+    return parse_format(name);
+  } catch (const ParseError& error) {
+    // The same problem, placed in the whole text.
+    const std::string sentence = error.what();
+    cursor.fail_at(begin + error.offset(), sentence.substr(sentence.find(": ") + 2));
+  }
+}
+
+// format[:rounding][:sat|inf]; stops at a ':' word that is none of these, which it leaves.
+Cast take_cast(Cursor& cursor, const std::string& what, std::optional<Overflow> overflow = {}) {
+  Cast cast;
+  cast.format = take_format(cursor, what);
+  cast.overflow = overflow.value_or(Accumulator::default_overflow(cast.format));
+  bool has_rounding = false;
+  bool has_overflow = false;
+  while (cursor.peek() == ':') {
+    Cursor ahead = cursor;
+    ahead.take(':');
+    const std::string_view word = ahead.word();
+    if (const RoundingName* rounding = find_rounding(word)) {
+      if (has_rounding) cursor.fail("the rounding is given twice");
+      has_rounding = true;
+      cast.rounding = rounding->rounding;
+      cast.seed = take_seed(ahead, cast.rounding);
+    } else if (word == "sat" || word == "inf") {
+      if (has_overflow) cursor.fail("the overflow rule is given twice");
+      has_overflow = true;
+      cast.overflow = word == "sat" ? Overflow::saturate : Overflow::infinity;
+    } else {
+      break;
+    }
+    cursor = ahead;
+  }
+  return cast;
+}
+
+[[noreturn]] void fail_modifier(Cursor& cursor, std::vector<std::string> names) {
+  cursor.take(':');
+  const size_t begin = cursor.offset();
+  const std::string word(cursor.word());
+  cursor.fail_at(begin, "unknown setting '" + word + "': expected " + alternatives(names) +
+                            suggestion(word, names));
+}
+
+std::vector<std::string> cast_modifiers() {
+  std::vector<std::string> names = rounding_names();
+  names.insert(names.end(), {"sat", "inf"});
+  return names;
+}
+
+ScaleLevel take_scale_level(Cursor& cursor) {
+  ScaleLevel level;
+  const size_t begin = cursor.offset();
+  const std::string word(cursor.word());
+  if (word == "tensor") {
+    level.granularity = Granularity::tensor;
+  } else if (word == "row") {
+    level.granularity = Granularity::row;
+  } else if (word.starts_with("block")) {
+    level.granularity = Granularity::block;
+    Cursor size(cursor.text(), begin + 5, cursor.offset());
+    level.block = size.number(1, 1 << 20, "the block size");
+  } else {
+    cursor.fail_at(begin, "unknown granularity '" + word + "': expected tensor, row or block<n>" +
+                              suggestion(word, {"tensor", "row", "block"}));
+  }
+  if (!cursor.take('(')) return level;
+  const size_t at = cursor.offset();
+  level.format = take_format(cursor, "the scale's format");
+  if (level.format.bits() > 32) cursor.fail_at(at, "a scale's format has at most 32 bits");
+  if (cursor.take(',')) {
+    const size_t method_begin = cursor.offset();
+    const std::string method(cursor.word());
+    if (method != "absmax") {
+      cursor.fail_at(method_begin,
+                     "unknown scale method '" + method + "': expected absmax");
+    }
+  }
+  cursor.expect(')', "after the scale's format");
+  return level;
+}
+
+// Levels go from fine to coarse: a coarser one scales the scales of the one before.
+void check_scaling(Cursor& cursor, size_t at, const std::vector<ScaleLevel>& scaling) {
+  const auto rank = [](const ScaleLevel& level) {
+    return level.granularity == Granularity::tensor ? 2 : level.granularity == Granularity::row;
+  };
+  for (size_t i = 1; i < scaling.size(); ++i) {
+    if (rank(scaling[i]) <= rank(scaling[i - 1])) {
+      cursor.fail_at(at, "scales go from fine to coarse, each once: block<n>, row, tensor");
+    }
+  }
+}
+
+Operand take_operand(Cursor& cursor) {
+  Operand operand;
+  const size_t begin = cursor.offset();
+  operand.cast = take_cast(cursor, "a format", Overflow::saturate);
+  if (operand.cast.format.bits() > 32) {
+    cursor.fail_at(begin, "an operand has at most 32 bits; f64 can only be an accumulator");
+  }
+  if (cursor.take(":ftz")) {
+    operand.subnormals = Subnormals::flush;
+  } else if (cursor.take(":literal")) {
+    operand.subnormals = Subnormals::literal;
+  }
+  if (cursor.peek() == ':') {
+    std::vector<std::string> names = cast_modifiers();
+    names.insert(names.end(), {"ftz", "literal"});
+    fail_modifier(cursor, names);
+  }
+  const size_t scaling_begin = cursor.offset();
+  while (cursor.take('@')) operand.scaling.push_back(take_scale_level(cursor));
+  check_scaling(cursor, scaling_begin, operand.scaling);
+  return operand;
+}
+
+void take_setting(Cursor& cursor, const MultiplierFamily& family, std::vector<int>& settings,
+                  std::vector<bool>& given) {
+  const size_t begin = cursor.offset();
+  const std::string key(cursor.word());
+  std::vector<std::string> names;
+  size_t index = family.parameters.size();
+  for (size_t i = 0; i < family.parameters.size(); ++i) {
+    names.emplace_back(family.parameters[i].name);
+    if (family.parameters[i].name == key) index = i;
+  }
+  if (index == family.parameters.size()) {
+    cursor.fail_at(begin, std::string(family.name) + " has no setting '" + key + "'" +
+                              (names.empty() ? ": it has none"
+                                             : ": expected " + alternatives(names)));
+  }
+  if (given[index]) cursor.fail_at(begin, "'" + key + "' is given twice");
+  given[index] = true;
+  cursor.expect('=', "after '" + key + "'");
+  const Parameter& parameter = family.parameters[index];
+  if (parameter.words.empty()) {
+    settings[index] = static_cast<int>(cursor.number(static_cast<uint32_t>(parameter.min),
+                                                     static_cast<uint32_t>(parameter.max), key));
+    return;
+  }
+  const size_t value_begin = cursor.offset();
+  const std::string value(cursor.word());
+  std::vector<std::string> words(parameter.words.begin(), parameter.words.end());
+  for (size_t i = 0; i < words.size(); ++i) {
+    if (words[i] == value) {
+      settings[index] = static_cast<int>(i);
+      return;
+    }
+  }
+  cursor.fail_at(value_begin, key + " must be " + alternatives(words) + ", not '" + value + "'");
+}
+
+Multiplier take_multiplier(Cursor& cursor) {
+  const size_t begin = cursor.offset();
+  const std::string name(cursor.word());
+  const MultiplierFamily* family = nullptr;
+  for (const MultiplierFamily* candidate : multiplier_families()) {
+    if (candidate->name == name) family = candidate;
+  }
+  if (!family) {
+    cursor.fail_at(begin, "unknown multiplier '" + name + "': expected " +
+                              alternatives(multiplier_names()) +
+                              suggestion(name, multiplier_names()));
+  }
+  std::vector<int> settings;
+  for (const Parameter& parameter : family->parameters) settings.push_back(parameter.fallback);
+  if (cursor.take('(')) {
+    std::vector<bool> given(settings.size());
+    do {
+      take_setting(cursor, *family, settings, given);
+    } while (cursor.take(','));
+    cursor.expect(')', "after the settings of " + name);
+  }
+  std::optional<Cast> product;
+  if (cursor.take(':')) {
+    product = take_cast(cursor, "the product's format", Overflow::saturate);
+    if (cursor.peek() == ':') fail_modifier(cursor, cast_modifiers());
+  }
+  return Multiplier(*family, std::move(settings), product);
+}
+
+Accumulator take_accumulator(Cursor& cursor) {
+  Accumulator accumulator;
+  accumulator.cast = take_cast(cursor, "the accumulator's format");
+  if (cursor.peek() == ':') fail_modifier(cursor, cast_modifiers());
+  if (!accumulator.cast.format.has_zero()) {
+    cursor.fail("a sum starts at zero, which " + format_name(accumulator.cast.format) +
+                " does not have");
+  }
+  if (!cursor.take('(')) return accumulator;
+  if (!cursor.take("chunk=")) cursor.fail("expected chunk=n" + cursor.found());
+  accumulator.chunk = cursor.number(1, 1u << 30, "chunk");
+  if (cursor.take(',')) {
+    if (!cursor.take("outer=")) cursor.fail("expected outer=format" + cursor.found());
+    accumulator.outer = take_format(cursor, "the format of the total over chunks");
+    if (!accumulator.outer->has_zero()) cursor.fail("a sum starts at zero");
+    // The same total as without it: one written form for one arithmetic.
+    if (*accumulator.outer == accumulator.cast.format &&
+        accumulator.outer_cast() == accumulator.cast) {
+      accumulator.outer.reset();
+    }
+  }
+  cursor.expect(')', "after the chunk");
+  return accumulator;
+}
+
+enum class Field { none, x, w, multiplier, accumulator };
+
+Field take_field(Cursor& cursor) {
+  if (cursor.take("x=")) return Field::x;
+  if (cursor.take("w=")) return Field::w;
+  if (cursor.take("mul=")) return Field::multiplier;
+  if (cursor.take("acc=")) return Field::accumulator;
+  return Field::none;
+}
+
+Arithmetic take_arithmetic(Cursor& cursor);
+
+// A preset's name, then perhaps "-rounding" for both operands.
+Arithmetic take_preset(Cursor& cursor) {
+  const size_t begin = cursor.offset();
+  const std::string name(cursor.word("-"));
+  if (name.empty()) {
+    cursor.fail_at(begin, "expected a preset or x=, w=, mul=, acc=" + cursor.found());
+  }
+  const auto find = [](std::string_view wanted) -> const Preset* {
+    for (const Preset& preset : presets()) {
+      if (preset.name == wanted) return &preset;
+    }
+    return nullptr;
+  };
+  const RoundingName* rounding = nullptr;
+  const Preset* preset = find(name);
+  if (!preset) {
+    const size_t dash = name.rfind('-');
+    if (dash != std::string::npos) {
+      rounding = find_rounding(std::string_view(name).substr(dash + 1));
+      if (rounding) preset = find(std::string_view(name).substr(0, dash));
+    }
+  }
+  if (!preset) {
+    cursor.fail_at(begin, "unknown preset '" + name + "': expected one of " +
+                              alternatives(preset_names()) + ", or fields such as x=e4m3" +
+                              suggestion(name, preset_names()));
+  }
+  Cursor written(preset->written);
+  Arithmetic arithmetic = take_arithmetic(written);
+  if (rounding) {
+    const uint32_t seed = take_seed(cursor, rounding->rounding);
+    for (Operand* operand : {&arithmetic.x, &arithmetic.w}) {
+      operand->cast.rounding = rounding->rounding;
+      operand->cast.seed = seed;
+    }
+  }
+  return arithmetic;
+}
+
+Arithmetic take_arithmetic(Cursor& cursor) {
+  Arithmetic arithmetic;
+  bool given[5] = {};
+  bool first = true;
+  do {
+    const size_t begin = cursor.offset();
+    const Field field = take_field(cursor);
+    if (field == Field::none) {
+      if (!first) {
+        cursor.fail_at(begin, "expected x=, w=, mul= or acc= after '/'" + cursor.found());
+      }
+      arithmetic = take_preset(cursor);
+    } else {
+      if (given[static_cast<int>(field)]) cursor.fail_at(begin, "this field is given twice");
+      given[static_cast<int>(field)] = true;
+    }
+    switch (field) {
+      case Field::x: arithmetic.x = take_operand(cursor); break;
+      case Field::w: arithmetic.w = take_operand(cursor); break;
+      case Field::multiplier: arithmetic.multiplier = take_multiplier(cursor); break;
+      case Field::accumulator: arithmetic.accumulator = take_accumulator(cursor); break;
+      case Field::none: break;
+    }
+    first = false;
+  } while (cursor.take('/'));
+  return arithmetic;
+}
+
+std::string rounding_name(const Cast& cast) {
+  for (const RoundingName& rounding : k_rounding_names) {
+    if (rounding.rounding != cast.rounding) continue;
+    std::string name(rounding.name);
+    if (cast.seed != 0) name += "(" + std::to_string(cast.seed) + ")";
+    return name;
+  }
+  return {};
+}
+
+std::string cast_text(const Cast& cast, Overflow default_overflow) {
+  std::string text = format_name(cast.format);
+  if (cast.rounding != Rounding::nearest_even) text += ":" + rounding_name(cast);
+  if (cast.overflow != default_overflow) {
+    text += cast.overflow == Overflow::saturate ? ":sat" : ":inf";
+  }
+  return text;
+}
+
+// [begin, end) without spaces at either end.
+std::pair<size_t, size_t> trimmed(std::string_view text, size_t begin, size_t end) {
+  const auto is_space = [&](size_t i) {
+    return text[i] == ' ' || text[i] == '\t' || text[i] == '\n' || text[i] == '\r';
+  };
+  while (begin < end && is_space(begin)) ++begin;
+  while (end > begin && is_space(end - 1)) --end;
+  return {begin, end};
+}
+
+std::vector<std::pair<size_t, size_t>> list_parts(std::string_view text) {
+  std::vector<std::pair<size_t, size_t>> parts;
+  int depth = 0;
+  size_t begin = 0;
+  for (size_t i = 0; i <= text.size(); ++i) {
+    if (i < text.size()) {
+      if (text[i] == '(') ++depth;
+      if (text[i] == ')') --depth;
+      if (text[i] != ',' || depth > 0) continue;
+    }
+    parts.push_back(trimmed(text, begin, i));
+    if (parts.back().first == parts.back().second) {
+      throw ParseError(text, begin, "expected an arithmetic here, found nothing");
+    }
+    begin = i + 1;
+  }
+  return parts;
+}
+
+}  // namespace
+
+Arithmetic parse_arithmetic(std::string_view text, size_t begin, size_t end) {
+  std::tie(begin, end) = trimmed(text, begin, end);
+  Cursor cursor(text, begin, end);
+  Arithmetic arithmetic = take_arithmetic(cursor);
+  if (!cursor.done()) cursor.fail("expected '/' and a field, or the end" + cursor.found());
+  return arithmetic;
+}
+
+Arithmetic parse_arithmetic(std::string_view text) {
+  return parse_arithmetic(text, 0, text.size());
+}
+
+std::vector<std::string> split_list(std::string_view text) {
+  std::vector<std::string> result;
+  for (const auto& [begin, end] : list_parts(text)) {
+    result.emplace_back(text.substr(begin, end - begin));
+  }
+  return result;
+}
+
+std::vector<Arithmetic> parse_arithmetic_list(std::string_view text) {
+  std::vector<Arithmetic> result;
+  for (const auto& [begin, end] : list_parts(text)) {
+    result.push_back(parse_arithmetic(text, begin, end));
+  }
+  return result;
+}
+
+std::string to_string(const Operand& operand) {
+  std::string text = cast_text(operand.cast, Overflow::saturate);
+  if (operand.subnormals == Subnormals::flush) text += ":ftz";
+  if (operand.subnormals == Subnormals::literal) text += ":literal";
+  for (const ScaleLevel& level : operand.scaling) {
+    switch (level.granularity) {
+      case Granularity::tensor: text += "@tensor"; break;
+      case Granularity::row: text += "@row"; break;
+      case Granularity::block: text += "@block" + std::to_string(level.block); break;
+    }
+    if (level.format != k_f32) text += "(" + format_name(level.format) + ")";
+  }
+  return text;
+}
+
+std::string to_string(const Multiplier& multiplier) {
+  const MultiplierFamily& family = multiplier.family();
+  std::string settings;
+  for (size_t i = 0; i < family.parameters.size(); ++i) {
+    const Parameter& parameter = family.parameters[i];
+    const int value = multiplier.settings()[i];
+    if (value == parameter.fallback) continue;
+    settings += settings.empty() ? "(" : ",";
+    settings += std::string(parameter.name) + "=";
+    settings += parameter.words.empty() ? std::to_string(value)
+                                        : std::string(parameter.words[static_cast<size_t>(value)]);
+  }
+  if (!settings.empty()) settings += ")";
+  std::string text = std::string(family.name) + settings;
+  if (const auto& product = multiplier.written_product()) {
+    text += ":" + cast_text(*product, Overflow::saturate);
+  }
+  return text;
+}
+
+std::string to_string(const Accumulator& accumulator) {
+  const Cast& cast = accumulator.cast;
+  std::string text = cast_text(cast, Accumulator::default_overflow(cast.format));
+  if (accumulator.chunk != 0) {
+    text += "(chunk=" + std::to_string(accumulator.chunk);
+    if (accumulator.outer) text += ",outer=" + format_name(*accumulator.outer);
+    text += ")";
+  }
+  return text;
+}
+
+std::string to_string(const Arithmetic& arithmetic) {
+  return "x=" + to_string(arithmetic.x) + "/w=" + to_string(arithmetic.w) +
+         "/mul=" + to_string(arithmetic.multiplier) + "/acc=" + to_string(arithmetic.accumulator);
+}
+
+std::string display_name(const Arithmetic& arithmetic) {
+  for (const Preset& preset : presets()) {
+    Arithmetic candidate = parse_arithmetic(preset.written);
+    if (candidate == arithmetic) return std::string(preset.name);
+    if (arithmetic.x.cast.rounding != arithmetic.w.cast.rounding ||
+        arithmetic.x.cast.seed != arithmetic.w.cast.seed) {
+      continue;
+    }
+    for (Operand* operand : {&candidate.x, &candidate.w}) {
+      operand->cast.rounding = arithmetic.x.cast.rounding;
+      operand->cast.seed = arithmetic.x.cast.seed;
+    }
+    if (candidate == arithmetic) {
+      return std::string(preset.name) + "-" + rounding_name(arithmetic.x.cast);
+    }
+  }
+  return to_string(arithmetic);
+}
+
+}  // namespace napier

@@ -1,0 +1,192 @@
+// The registry of formats and their written form.
+#include <algorithm>
+#include <array>
+#include <optional>
+
+#include "cursor.hpp"
+#include "napier/format.hpp"
+
+namespace napier {
+namespace {
+
+constexpr int k_max_exponent_bits = 11;
+constexpr int k_max_mantissa_bits = 23;
+constexpr int k_max_bias = 4095;
+
+constexpr Format ieee(uint8_t e, uint8_t m) {
+  return {e, m, static_cast<int16_t>(default_bias(e, Specials::ieee)), Specials::ieee, true, true};
+}
+constexpr Format with(uint8_t e, uint8_t m, Specials specials) {
+  return {e, m, static_cast<int16_t>(default_bias(e, specials)), specials, true, true};
+}
+
+// Names are ml_dtypes' without "float8_" and the like, and OCP's. One line each.
+constexpr std::array k_formats = {
+    NamedFormat{"f64", k_f64, "float64 fp64", "IEEE binary64; for accumulators"},
+    NamedFormat{"f32", k_f32, "float32 fp32 e8m23", "IEEE binary32"},
+    NamedFormat{"tf32", ieee(8, 10), "e8m10", "NVIDIA TensorFloat-32 (19 bits)"},
+    NamedFormat{"f16", k_f16, "float16 fp16 e5m10", "IEEE binary16"},
+    NamedFormat{"bf16", k_bf16, "bfloat16 e8m7", "bfloat16"},
+    NamedFormat{"e5m2", ieee(5, 2), "float8_e5m2", "OCP OFP8 E5M2"},
+    NamedFormat{"e5m2fnuz", with(5, 2, Specials::fnuz), "float8_e5m2fnuz", "AMD/Graphcore E5M2"},
+    NamedFormat{"e4m3fn", with(4, 3, Specials::fn), "e4m3 float8_e4m3fn", "OCP OFP8 E4M3"},
+    NamedFormat{"e4m3ieee", ieee(4, 3), "float8_e4m3", "E4M3 with IEEE's specials"},
+    NamedFormat{"e4m3fnuz", with(4, 3, Specials::fnuz), "float8_e4m3fnuz", "AMD/Graphcore E4M3"},
+    NamedFormat{"e4m3b11fnuz", Format{4, 3, 11, Specials::fnuz, true, true},
+                "float8_e4m3b11fnuz e4m3b11", "E4M3 with bias 11"},
+    NamedFormat{"e3m4", ieee(3, 4), "float8_e3m4", "E3M4 with IEEE's specials"},
+    NamedFormat{"e3m2fn", with(3, 2, Specials::none), "e3m2 float6_e3m2fn", "OCP MX FP6 E3M2"},
+    NamedFormat{"e2m3fn", with(2, 3, Specials::none), "e2m3 float6_e2m3fn", "OCP MX FP6 E2M3"},
+    NamedFormat{"e2m1fn", with(2, 1, Specials::none), "e2m1 float4_e2m1fn", "OCP MX FP4 E2M1"},
+    NamedFormat{"e8m0", Format{8, 0, 127, Specials::fn, false, false},
+                "e8m0fnu float8_e8m0fnu", "OCP MX scale: 2^-127 .. 2^127, no zero, no sign"},
+};
+
+struct SpecialsName {
+  std::string_view suffix;
+  Specials specials;
+};
+// Longest first, so that "fn" does not take the head of "fnuz".
+constexpr std::array k_specials = {
+    SpecialsName{"ieee", Specials::ieee}, SpecialsName{"fnuz", Specials::fnuz},
+    SpecialsName{"fnnan", Specials::fn},  SpecialsName{"none", Specials::none},
+    SpecialsName{"fn", Specials::fn},
+};
+
+std::optional<Format> find_named(std::string_view text) {
+  for (const NamedFormat& named : k_formats) {
+    if (named.name == text) return named.format;
+    std::string_view rest = named.aliases;
+    while (!rest.empty()) {
+      const size_t space = std::min(rest.find(' '), rest.size());
+      if (rest.substr(0, space) == text) return named.format;
+      rest.remove_prefix(std::min(space + 1, rest.size()));
+    }
+  }
+  return std::nullopt;
+}
+
+// The shapes whose ml_dtypes suffix "fn" means that every code is a number.
+bool is_ocp_finite_shape(int exponent_bits, int mantissa_bits) {
+  for (const NamedFormat& named : k_formats) {
+    if (named.format.specials == Specials::none && named.format.exponent_bits == exponent_bits &&
+        named.format.mantissa_bits == mantissa_bits) {
+      return true;
+    }
+  }
+  return false;
+}
+
+std::vector<std::string> format_names() {
+  std::vector<std::string> names;
+  for (const NamedFormat& named : k_formats) names.emplace_back(named.name);
+  return names;
+}
+
+Format parse_shape(Cursor& cursor) {
+  const size_t begin = cursor.offset();
+  const auto unknown = [&]() {
+    cursor.fail_at(begin, "unknown format '" + std::string(cursor.text().substr(begin)) +
+                              "': name one of " + alternatives(format_names()) +
+                              ", or a shape such as e5m3 (0 to 11 exponent, 0 to 23 mantissa bits)" +
+                              suggestion(cursor.text().substr(begin), format_names()));
+  };
+  const auto digits = [&](int max, const char* what) {
+    const size_t at = cursor.offset();
+    int value = 0;
+    while (cursor.peek() >= '0' && cursor.peek() <= '9' && value <= k_max_bias) {
+      value = value * 10 + (cursor.peek() - '0');
+      cursor.take(cursor.peek());
+    }
+    if (cursor.offset() == at) unknown();
+    if (value > max) {
+      cursor.fail_at(at, std::string(what) + " must be 0 to " + std::to_string(max));
+    }
+    return value;
+  };
+
+  Format format;
+  if (!cursor.take('e')) unknown();
+  const int exponent_bits = digits(k_max_exponent_bits, "exponent bits");
+  if (!cursor.take('m')) unknown();
+  const int mantissa_bits = digits(k_max_mantissa_bits, "mantissa bits");
+  std::optional<int> bias;
+  if (cursor.take('b')) {
+    const bool negative = cursor.take('-');
+    bias = digits(k_max_bias, "the bias's magnitude");
+    if (negative) bias = -*bias;
+  }
+  Specials specials = exponent_bits == 0 ? Specials::none : Specials::ieee;
+  for (const SpecialsName& name : k_specials) {
+    if (!cursor.take(name.suffix)) continue;
+    specials = name.specials;
+    if (name.suffix == "fn" && is_ocp_finite_shape(exponent_bits, mantissa_bits)) {
+      specials = Specials::none;
+    }
+    break;
+  }
+  format.exponent_bits = static_cast<uint8_t>(exponent_bits);
+  format.mantissa_bits = static_cast<uint8_t>(mantissa_bits);
+  format.specials = specials;
+  format.bias = static_cast<int16_t>(bias.value_or(default_bias(exponent_bits, specials)));
+  format.has_subnormals = !cursor.take("nosub");
+  format.is_signed = !cursor.take('u');
+  if (!cursor.done()) unknown();
+
+  const auto impossible = [&](const std::string& why) {
+    cursor.fail_at(begin, "format '" + std::string(cursor.text().substr(begin)) + "' " + why);
+  };
+  if (format.bits() > 32) impossible("has more than 32 bits");
+  if (exponent_bits == 0 && !format.has_subnormals) {
+    impossible("has no exponent, so all its values are subnormal: drop 'nosub'");
+  }
+  if (exponent_bits == 0 && specials == Specials::ieee) {
+    impossible("has no exponent field to hold IEEE's infinity: use 'none', 'fn' or 'fnuz'");
+  }
+  if (!format.is_signed && specials == Specials::fnuz) {
+    impossible("has no sign, so no code of -0 for a NaN: use 'fn' or 'none'");
+  }
+  if (exponent_bits + mantissa_bits == 0 || format.magnitude_mask() < format.max_code() ||
+      format.max_code() < format.min_positive_code()) {
+    impossible("has no positive number: it needs more bits, or other specials");
+  }
+  return format;
+}
+
+}  // namespace
+
+std::span<const NamedFormat> named_formats() { return k_formats; }
+
+Format parse_format(std::string_view text) {
+  if (const auto named = find_named(text)) return *named;
+  Cursor cursor(text);
+  return parse_shape(cursor);
+}
+
+std::string format_name(const Format& format) {
+  for (const NamedFormat& named : k_formats) {
+    if (named.format == format) return std::string(named.name);
+  }
+  const std::string shape = "e" + std::to_string(format.exponent_bits) + "m" +
+                            std::to_string(format.mantissa_bits);
+  std::string name = shape;
+  if (format.bias != default_bias(format.exponent_bits, format.specials)) {
+    name += "b" + std::to_string(format.bias);
+  }
+  const Specials bare = format.exponent_bits == 0 ? Specials::none : Specials::ieee;
+  const bool finite_shape = is_ocp_finite_shape(format.exponent_bits, format.mantissa_bits);
+  // A bare shape that is some named format's alias says that format, so say it in full.
+  if (format.specials != bare || (name == shape && find_named(shape))) {
+    switch (format.specials) {
+      case Specials::ieee: name += "ieee"; break;
+      case Specials::fn: name += finite_shape ? "fnnan" : "fn"; break;
+      case Specials::fnuz: name += "fnuz"; break;
+      case Specials::none: name += "none"; break;
+    }
+  }
+  if (!format.has_subnormals) name += "nosub";
+  if (!format.is_signed) name += "u";
+  return name;
+}
+
+}  // namespace napier
