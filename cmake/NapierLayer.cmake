@@ -1,11 +1,11 @@
-# napier_layer(NAME [SOURCES file...] [DEPENDS target...] [PRIVATE_DEPENDS target...])
+# napier_layer(NAME [FOLDERS folder...] [DEPENDS target...] [PRIVATE_DEPENDS target...])
 # Makes the static, position-independent library napier_NAME (alias napier::NAME) of a folder
-# below src/. Without SOURCES it takes every .cpp of the folder and below it, so adding a file is
-# all there is to adding a file. Headers are included as "NAME/file.hpp", public ones as
-# "napier/file.hpp".
+# below src/. It takes every .cpp of the folder, and of the folders in it that are named, so
+# adding a file is all there is to adding a file. Headers are included as "NAME/file.hpp", public
+# ones as "napier/file.hpp".
 function(napier_layer name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;DEPENDS;PRIVATE_DEPENDS")
-  napier_sources(sources ${name} "${arg_SOURCES}" "${arg_DEPENDS};${arg_PRIVATE_DEPENDS}")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "FOLDERS;DEPENDS;PRIVATE_DEPENDS")
+  napier_sources(sources ${name} "${arg_FOLDERS}" "${arg_DEPENDS};${arg_PRIVATE_DEPENDS}")
   if(NOT sources)
     return()
   endif()
@@ -20,11 +20,11 @@ function(napier_layer name)
     $<BUILD_INTERFACE:napier_flags> $<BUILD_INTERFACE:napier_warnings>)
 endfunction()
 
-# napier_program(NAME [SOURCES file...] [DEPENDS target...])
+# napier_program(NAME [FOLDERS folder...] [DEPENDS target...])
 # An executable of a folder below src/, at the top of the build folder.
 function(napier_program name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;DEPENDS")
-  napier_sources(sources ${name} "${arg_SOURCES}" "${arg_DEPENDS}")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "FOLDERS;DEPENDS")
+  napier_sources(sources ${name} "${arg_FOLDERS}" "${arg_DEPENDS}")
   if(NOT sources)
     return()
   endif()
@@ -34,12 +34,11 @@ function(napier_program name)
   target_link_libraries(${name} PRIVATE ${arg_DEPENDS} napier_flags napier_warnings)
 endfunction()
 
-# The sources of a layer: those given, else the folder's. Empty, with a line that says why, while
-# the folder has none yet or a layer below has none.
-function(napier_sources result name sources dependencies)
-  if(NOT sources)
-    file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cpp")
-  endif()
+# The sources of a layer. Empty, with a line that says why, while the folder has none yet or a layer
+# below has none.
+function(napier_sources result name folders dependencies)
+  list(TRANSFORM folders REPLACE "(.+)" "${CMAKE_CURRENT_SOURCE_DIR}/\\1/*.cpp")
+  file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cpp" ${folders})
   if(NOT sources)
     message(STATUS "napier: ${name} has no sources yet, left out")
   endif()
