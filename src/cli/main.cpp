@@ -1,0 +1,69 @@
+// napier: parses the command line, runs a subcommand, turns what it throws into an exit code.
+#include <fmt/format.h>
+#include <ggml.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <new>
+
+#include "cli/command.hpp"
+#include "napier/error.hpp"
+
+namespace {
+
+using napier::cli::ExitCode;
+
+int fail(ExitCode code, const std::string& sentence) {
+  fmt::print(stderr, "napier: {}\n", sentence);
+  return code;
+}
+
+// ggml would abort after this returns.
+[[noreturn]] void on_ggml_abort(const char* message) {
+  std::fprintf(stderr, "napier: llama.cpp gave up: %s\n", message);
+  _exit(ExitCode::failed);
+}
+
+int run(int argc, char** argv) {
+  CLI::App app(
+      "Real language models under any arithmetic: what happens to a model when the machine "
+      "computes\n"
+      "with other numbers. Exit codes: 0 ok, 2 the request or an input is wrong, 1 anything else.",
+      "napier");
+  app.set_version_flag("--version", "napier " NAPIER_VERSION);
+  app.set_help_flag("-h,--help", "Print this help");
+  app.require_subcommand(1);
+  app.failure_message([](const CLI::App*, const CLI::Error& error) {
+    return fmt::format("napier: {} (napier --help, napier SUBCOMMAND --help)\n", error.what());
+  });
+  app.footer("Example: napier eval MODEL.gguf --text FILE --arith bf16,fp8_e4m3,lmul-m4");
+  napier::cli::add_eval(app);
+  napier::cli::add_run(app);
+  napier::cli::add_explain(app);
+  napier::cli::add_formats(app);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? ExitCode::ok : ExitCode::wrong_input;
+  }
+  return ExitCode::ok;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is a write that fails
+  ggml_set_abort_callback(on_ggml_abort);
+  try {
+    return run(argc, argv);
+  } catch (const napier::Error& error) {
+    return fail(error.blame() == napier::Blame::input ? ExitCode::wrong_input : ExitCode::failed,
+                error.what());
+  } catch (const std::bad_alloc&) {
+    return fail(ExitCode::failed, "memory ran out");
+  } catch (const std::exception& error) {
+    return fail(ExitCode::failed, error.what());
+  }
+}

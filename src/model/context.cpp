@@ -1,0 +1,127 @@
+#include "model/context.hpp"
+
+#include <llama.h>
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "ggml/session.hpp"
+#include "model/engine.hpp"
+#include "napier/error.hpp"
+
+namespace napier {
+namespace {
+
+// llama.cpp splits longer batches itself: attention's products over one such part bound memory.
+constexpr int k_max_ubatch = 2048;
+
+}  // namespace
+
+void Context::Deleter::operator()(llama_context* context) const { llama_free(context); }
+
+Context::Context(const Model& model, const Plan& plan, const ContextOptions& options)
+    : model_(&model),
+      run_(std::make_shared<PlanRun>(plan)),
+      census_(std::make_unique<GraphCensus>()) {
+  if (options.context < 2) {
+    throw Error("a context of " + std::to_string(options.context) +
+                " tokens is too short: at least 2 are needed");
+  }
+  if (options.threads < 1) {
+    throw Error(std::to_string(options.threads) + " threads cannot work: at least 1 is needed");
+  }
+  llama_context_params params = llama_context_default_params();
+  params.n_ctx = static_cast<uint32_t>(options.context);
+  params.n_batch = params.n_ctx;
+  params.n_ubatch = static_cast<uint32_t>(std::min(options.context, k_max_ubatch));
+  params.n_outputs_max = static_cast<uint32_t>(options.max_outputs);
+  params.n_seq_max = 1;
+  params.n_threads = options.threads;
+  params.n_threads_batch = options.threads;
+  params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
+  params.type_k = params.type_v = options.cache == CacheType::f32 ? GGML_TYPE_F32 : GGML_TYPE_F16;
+  params.no_perf = true;
+  params.cb_eval = GraphCensus::on_node;
+  params.cb_eval_user_data = census_.get();
+
+  clear_engine_error();
+  set_active_plan(run_);
+  context_.reset(llama_init_from_model(model.handle(), params));
+  if (!context_) {
+    throw Error(model.path() + ": llama.cpp makes no context of " +
+                    std::to_string(options.context) + " tokens: " + first_engine_error(),
+                Blame::environment);
+  }
+}
+
+void Context::decode(std::span<const Token> tokens, int outputs) {
+  const auto count = static_cast<int32_t>(tokens.size());
+  std::vector<Token> ids(tokens.begin(), tokens.end());
+  std::vector<llama_pos> positions(tokens.size());
+  std::vector<int32_t> sequences(tokens.size(), 1);
+  std::vector<int8_t> wanted(tokens.size());
+  llama_seq_id sequence = 0;
+  std::vector<llama_seq_id*> sequence_ids(tokens.size(), &sequence);
+  for (int32_t i = 0; i < count; ++i) {
+    positions[i] = position_ + i;
+    wanted[i] = i >= count - outputs;
+  }
+  llama_batch batch = {};
+  batch.n_tokens = count;
+  batch.token = ids.data();
+  batch.pos = positions.data();
+  batch.n_seq_id = sequences.data();
+  batch.seq_id = sequence_ids.data();
+  batch.logits = wanted.data();
+
+  clear_engine_error();
+  clear_backend_error();
+  set_active_plan(run_);
+  const int32_t result = llama_decode(context_.get(), batch);
+  llama_synchronize(context_.get());
+  if (result != 0) {
+    std::string why = last_backend_error();
+    if (why.empty()) why = first_engine_error();
+    throw Error(model_->path() + ": decoding " + std::to_string(count) + " tokens at position " +
+                    std::to_string(position_) +
+                    " failed: " + (why.empty() ? "code " + std::to_string(result) : why),
+                Blame::environment);
+  }
+  position_ += count;
+  outputs_ = outputs;
+}
+
+std::span<const float> Context::logits(int index) const {
+  const float* row = llama_get_logits_ith(context_.get(), index - outputs_);
+  if (!row) throw Error(model_->path() + ": the model gives no logits: it is no language model");
+  return {row, static_cast<size_t>(model_->vocabulary_size())};
+}
+
+void Context::clear() {
+  llama_memory_clear(llama_get_memory(context_.get()), true);
+  position_ = 0;
+}
+
+void Context::warm_up() {
+  const Token token = model_->bos() == LLAMA_TOKEN_NULL ? 0 : model_->bos();
+  const std::array tokens = {token, token};
+  decode(tokens, 1);
+  clear();
+  check_every_rule_decides(run_->plan(), *census_);
+  coverage();
+  census_->clear();
+  run_->reset_coverage();
+}
+
+ModelCoverage Context::coverage() const {
+  std::map<std::string, MatmulCount> ran;
+  for (const CoverageEntry& entry : run_->coverage().entries) {  // one a kernel
+    MatmulCount& count = ran[entry.name];
+    count.calls += entry.calls;
+    count.multiplications += entry.multiplications;
+  }
+  return make_coverage(run_->plan(), *census_, ran);
+}
+
+}  // namespace napier

@@ -1,0 +1,96 @@
+#include "model/model.hpp"
+
+#include <llama.h>
+
+#include <array>
+#include <exception>
+
+#include "model/engine.hpp"
+#include "model/gguf_file.hpp"
+#include "napier/error.hpp"
+
+namespace napier {
+namespace {
+
+// "llama_model_load: error loading model: unknown ..." without where in llama.cpp it was said.
+std::string reason(std::string message) {
+  constexpr std::string_view lead = "error loading model: ";
+  const size_t at = message.rfind(lead);
+  if (at != std::string::npos) message.erase(0, at + lead.size());
+  return message.empty() ? "it gives no reason" : printable(message);
+}
+
+}  // namespace
+
+void Model::Deleter::operator()(llama_model* model) const { llama_model_free(model); }
+
+Model::Model(const std::string& path) : path_(path) {
+  start_engine();
+  clear_engine_error();
+  llama_model_params params = llama_model_default_params();
+  params.n_gpu_layers = 0;
+  params.use_extra_bufts = false;  // repacked weights would bypass Napier's kernels
+  std::string thrown;
+  try {
+    model_.reset(llama_model_load_from_file(path.c_str(), params));
+  } catch (const std::exception& error) {
+    thrown = error.what();
+  }
+  if (!model_) {
+    throw Error(path + ": llama.cpp cannot load it: " +
+                reason(thrown.empty() ? first_engine_error() : thrown));
+  }
+}
+
+const llama_vocab* Model::vocabulary() const { return llama_model_get_vocab(model_.get()); }
+
+std::string Model::description() const {
+  std::array<char, 256> text = {};
+  llama_model_desc(model_.get(), text.data(), text.size());
+  return printable(text.data());
+}
+
+int Model::vocabulary_size() const { return llama_vocab_n_tokens(vocabulary()); }
+int Model::training_context() const { return llama_model_n_ctx_train(model_.get()); }
+bool Model::adds_bos() const {
+  return llama_vocab_get_add_bos(vocabulary()) && bos() != LLAMA_TOKEN_NULL;
+}
+Token Model::bos() const { return llama_vocab_bos(vocabulary()); }
+bool Model::ends_generation(Token token) const { return llama_vocab_is_eog(vocabulary(), token); }
+
+std::vector<Token> Model::tokenise(std::string_view text, bool add_special,
+                                   bool parse_special) const {
+  if (text.size() > INT32_MAX / 2) {
+    throw Error("the text has " + std::to_string(text.size()) +
+                " bytes; at most 1 GiB can be read");
+  }
+  const auto length = static_cast<int32_t>(text.size());
+  std::vector<Token> tokens(text.size() / 4 + 16);
+  for (;;) {
+    int32_t count = 0;
+    try {
+      count = llama_tokenize(vocabulary(), text.data(), length, tokens.data(),
+                             static_cast<int32_t>(tokens.size()), add_special, parse_special);
+    } catch (const std::exception& error) {
+      throw Error(path_ + ": its vocabulary cannot be used on the text: " + error.what());
+    }
+    if (count >= 0) {
+      tokens.resize(static_cast<size_t>(count));
+      return tokens;
+    }
+    if (count == INT32_MIN) throw Error("the text gives more tokens than can be counted");
+    tokens.resize(static_cast<size_t>(-static_cast<int64_t>(count)));
+  }
+}
+
+std::string Model::piece(Token token) const {
+  std::string text(64, '\0');
+  for (;;) {
+    const int32_t size = llama_token_to_piece(vocabulary(), token, text.data(),
+                                              static_cast<int32_t>(text.size()), 0, false);
+    text.resize(static_cast<size_t>(size < 0 ? -size : size));
+    if (size >= 0) return text;
+  }
+}
+
+}  // namespace napier

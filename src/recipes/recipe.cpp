@@ -1,0 +1,89 @@
+#include "recipes/recipe.hpp"
+
+#include <toml++/toml.h>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "napier/error.hpp"
+
+namespace napier {
+namespace {
+
+std::string string_at(const toml::table& table, const std::string& path, std::string_view key,
+                      bool required) {
+  const toml::node* node = table.get(key);
+  if (!node) {
+    if (!required) return "";
+    throw Error(path + ": has no key '" + std::string(key) +
+                "'; a recipe needs name, source, plan");
+  }
+  const auto value = node->value_exact<std::string>();
+  if (!value || value->empty()) {
+    throw Error(path + ": key '" + std::string(key) + "' must be a string that is not empty");
+  }
+  return *value;
+}
+
+std::string plan_text(const toml::table& table, const std::string& path) {
+  const toml::array* rules = table.get_as<toml::array>("plan");
+  if (!rules) return string_at(table, path, "plan", true);
+  std::string text;
+  for (const toml::node& rule : *rules) {
+    const auto value = rule.value_exact<std::string>();
+    if (!value) throw Error(path + ": key 'plan' must hold rules, each a string");
+    text += (text.empty() ? "" : "; ") + *value;
+  }
+  return text;
+}
+
+}  // namespace
+
+Recipe read_recipe(const std::string& path) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) {
+    throw Error(path + ": is a directory; give a recipe file");
+  }
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw Error(path + ": there is no such recipe file, or it cannot be read");
+  std::ostringstream content;
+  content << file.rdbuf();
+
+  toml::table table;
+  try {
+    table = toml::parse(content.str(), path);
+  } catch (const toml::parse_error& problem) {
+    throw Error(path + ", line " + std::to_string(problem.source().begin.line) +
+                ": is no sound TOML: " + std::string(problem.description()));
+  }
+  for (const auto& [key, value] : table) {
+    const std::string_view name = key.str();
+    if (name != "name" && name != "summary" && name != "source" && name != "plan") {
+      throw Error(path + ": has the unknown key '" + std::string(name) +
+                  "'; a recipe has name, summary, source, plan");
+    }
+  }
+  Recipe recipe;
+  recipe.name = string_at(table, path, "name", true);
+  recipe.summary = string_at(table, path, "summary", false);
+  recipe.source = string_at(table, path, "source", true);
+  try {
+    recipe.plan = parse_plan(plan_text(table, path));
+  } catch (const ParseError& problem) {
+    throw Error(path + ": key 'plan': " + problem.what());
+  }
+  return recipe;
+}
+
+Recipe plan_argument(const std::string& text_or_path) {
+  std::error_code error;
+  if (text_or_path.ends_with(".toml") || std::filesystem::is_regular_file(text_or_path, error)) {
+    return read_recipe(text_or_path);
+  }
+  Recipe recipe;
+  recipe.plan = parse_plan(text_or_path);
+  recipe.name = to_string(recipe.plan);
+  return recipe;
+}
+
+}  // namespace napier
