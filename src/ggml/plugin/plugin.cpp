@@ -1,14 +1,18 @@
 // The drop-in plugin: the backend for programs that know nothing of Napier, told what to do by
 // environment variables.
-//   GGML_BACKEND_PATH=/path/to/libggml-napier.so   has ggml's programs load it
+//   LD_PRELOAD=/path/to/libggml-napier.so          has any program with a shared ggml load it
+//   GGML_BACKEND_PATH=/path/to/libggml-napier.so   the same, in programs that load ggml's backends
+//                                                  as plugins (GGML_BACKEND_DL) and in llama-bench
 //   NAPIER_PLAN=lmul-m4          the plan, required
 //   NAPIER_THREADS=2             threads; else the program's -t
 //   NAPIER_CACHE_MB=4096         memory for packed weights; else half of the machine's
 //   NAPIER_REPORT=1              what ran, on stderr when the program ends; or a file to write it
 //   to
+#include <dlfcn.h>
 #include <ggml-backend-impl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
@@ -21,9 +25,12 @@
 #include "ggml/session.hpp"
 #include "napier/error.hpp"
 
-// Weak: a host with an older ggml has no such function, and should be told so rather than be left
-// with a message of the dynamic linker.
+// Weak: null in a program without ggml, where preloading brings us too, or with an old one.
 #pragma weak ggml_version
+#pragma weak ggml_backend_reg_count
+
+// What ggml looks for in a plugin.
+extern "C" __attribute__((visibility("default"))) ggml_backend_reg_t ggml_backend_init();
 
 namespace {
 
@@ -111,20 +118,42 @@ void set_up() {
   std::atexit(report);
 }
 
+void require_matching_ggml() {
+  // The structs handed to the host change between versions of ggml while its API number stands.
+  const char* host = ggml_version ? ggml_version() : "older than 0.9.1";
+  if (std::strcmp(host, NAPIER_GGML_VERSION) == 0) return;
+  refuse(std::string("this plugin is built for ggml " NAPIER_GGML_VERSION
+                     " and cannot run in a program with ggml ") +
+         host + "; build it from the sources of that program (NAPIER_LLAMA_DIR)");
+}
+
+// llama.cpp loads plugins only where no backend is linked in, so most programs with a CPU backend
+// of their own never look at GGML_BACKEND_PATH; preloaded, we put ourselves on their list.
+__attribute__((constructor)) void join_if_preloaded() {
+  Dl_info self;
+  const char* preloaded = variable("LD_PRELOAD");
+  if (!preloaded || !dladdr(reinterpret_cast<void*>(&join_if_preloaded), &self)) return;
+  const char* name = std::strrchr(self.dli_fname, '/');
+  if (!std::strstr(preloaded, name ? name + 1 : self.dli_fname)) return;
+  if (!ggml_backend_reg_count) return;
+  require_matching_ggml();
+  if (ggml_backend_reg_count() == 0) {
+    setenv("GGML_BACKEND_PATH", self.dli_fname, 1);  // the program will load plugins, us with them
+  } else {
+    ggml_backend_register(ggml_backend_init());
+  }
+}
+
 }  // namespace
 
-// What ggml looks for in a plugin.
-extern "C" __attribute__((visibility("default"))) ggml_backend_reg_t ggml_backend_init() {
-  // The structs handed to the host change between versions of ggml while its API number stands.
-  const char* host = ggml_version ? ggml_version() : "before 0.9";
-  if (std::strcmp(host, NAPIER_GGML_VERSION) != 0) {
-    refuse(std::string("this plugin is built for ggml " NAPIER_GGML_VERSION
-                       " and cannot run in a program with ggml ") +
-           host + "; build it from the sources of that program (NAPIER_LLAMA_DIR)");
-  }
-  if (ggml_backend_reg_by_name("NAPIER")) {
-    refuse("this program has Napier linked in; unset GGML_BACKEND_PATH");
-  }
-  set_up();
-  return napier::ggml_backend_registration();
+ggml_backend_reg_t ggml_backend_init() {
+  static const ggml_backend_reg_t registration = [] {
+    require_matching_ggml();
+    if (ggml_backend_reg_by_name("NAPIER")) {
+      refuse("this program has Napier linked in; unset GGML_BACKEND_PATH and LD_PRELOAD");
+    }
+    set_up();
+    return napier::ggml_backend_registration();
+  }();
+  return registration;
 }
