@@ -1,0 +1,254 @@
+// Packing and the loop over tasks.
+#include "kernels/panels.hpp"
+
+#include <type_traits>
+
+namespace napier {
+namespace {
+
+int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+int64_t block_of(const Operand& operand, const Scaler& scaler) {
+  for (const ScaleLevel& level : operand.scaling) {
+    if (level.granularity == Granularity::block) return scaler.group();
+  }
+  return 0;
+}
+
+// A row's elements, each group by its scale.
+template <class T>
+void quantise_row(const Quantiser& quantiser, const Scaler& scaler, const float* row, int64_t k,
+                  const float* scales, T* out) {
+  if (!scaler.is_scaled()) return quantiser(row, k, 1.0f, 0, out);
+  const int64_t group = scaler.group();
+  for (int64_t i = 0, begin = 0; begin < k; ++i, begin += group) {
+    quantiser(row + begin, group, scales[i], begin, out + begin);
+  }
+}
+
+}  // namespace
+
+template <class T>
+PanelWeights<T>::PanelWeights(const Arithmetic& arithmetic, KernelKind kind, int64_t n, int64_t k,
+                              int kept_bits)
+    : arithmetic_(arithmetic),
+      kind_(kind),
+      n_(n),
+      k_(k),
+      x_quantiser_(arithmetic.x, kept_bits),
+      w_quantiser_(arithmetic.w, kept_bits),
+      x_scaler_(arithmetic.x, k),
+      w_scaler_(arithmetic.w, k) {
+  const int64_t x_block = block_of(arithmetic.x, x_scaler_);
+  const int64_t w_block = block_of(arithmetic.w, w_scaler_);
+  in_blocks_ = x_block != 0 || w_block != 0;
+  for (int64_t begin = 0; begin < k;) {
+    int64_t end = k;
+    if (x_block != 0) end = std::min(end, (begin / x_block + 1) * x_block);
+    if (w_block != 0) end = std::min(end, (begin / w_block + 1) * w_block);
+    run_ends_.push_back(end);
+    begin = end;
+  }
+  if (run_ends_.empty()) run_ends_.push_back(0);
+}
+
+template <class T>
+size_t PanelWeights<T>::bytes() const {
+  return ranges_.size() * (k_panel * k_ * sizeof(T) + sizeof(MagnitudeRange)) +
+         w_scales_.size() * sizeof(float);
+}
+
+template <class T>
+void PanelWeights<T>::pack(const RowReader& w, ThreadPool& pool) {
+  const int64_t panels = divide_up(n_, k_panel);
+  const int64_t runs = static_cast<int64_t>(run_ends_.size());
+  panels_ = data_.at_least(panels * k_ * k_panel);
+  ranges_.assign(panels, {});
+  if (w_scaler_.is_scaled()) w_scales_.assign(panels * runs * k_panel, 1.0f);
+
+  double absmax = 0;
+  if (w_scaler_.has_tensor_level()) {
+    std::vector<double> of_panel(panels, 0.0);
+    pool.parallel_for(panels, [&](int64_t panel) {
+      std::vector<float> row(k_);
+      for (int64_t j = panel * k_panel; j < std::min(n_, (panel + 1) * k_panel); ++j) {
+        w(j, row.data());
+        of_panel[panel] = std::max(of_panel[panel], Scaler::finite_absmax(row.data(), k_));
+      }
+    });
+    for (const double value : of_panel) absmax = std::max(absmax, value);
+  }
+
+  pool.parallel_for(panels, [&](int64_t panel) {
+    thread_local Scratch<float> row_memory;
+    thread_local Scratch<T> value_memory;
+    float* row = row_memory.at_least(k_);
+    T* values = value_memory.at_least(k_ * k_panel);
+    std::vector<float> scales(w_scaler_.groups());
+    const int64_t columns = std::min(n_ - panel * k_panel, k_panel);
+    for (int64_t c = 0; c < columns; ++c) {
+      w(panel * k_panel + c, row);
+      if (w_scaler_.is_scaled()) {
+        w_scaler_.choose(row, absmax, scales.data());
+        for (int64_t run = 0, begin = 0; run < runs; begin = run_ends_[run++]) {
+          const int64_t group = w_scaler_.group() == 0 ? 0 : begin / w_scaler_.group();
+          w_scales_[(panel * runs + run) * k_panel + c] = scales[group];
+        }
+      }
+      quantise_row(w_quantiser_, w_scaler_, row, k_, scales.data(), values + c * k_);
+    }
+    if constexpr (std::is_same_v<T, float>) {
+      if (needs_ranges()) ranges_[panel] = magnitude_range(values, columns * k_);
+    }
+    T* to = panels_ + panel * k_ * k_panel;
+    for (int64_t k = 0; k < k_; ++k, to += k_panel) {
+      for (int64_t c = 0; c < columns; ++c) to[c] = values[c * k_ + k];
+      for (int64_t c = columns; c < k_panel; ++c) to[c] = T(0);
+    }
+  });
+}
+
+// Rows of activations made ready.
+template <class T>
+struct PanelWeights<T>::Batch {
+  int64_t rows = 0;
+  const T* values = nullptr;  // [row * value_stride + k]
+  int64_t value_stride = 0;
+  const T* encoded = nullptr;
+  int64_t encoded_stride = 0;
+  const float* scales = nullptr;           // as in PanelTask, or null
+  const MagnitudeRange* ranges = nullptr;  // of each row
+  float* out = nullptr;
+  int64_t out_stride = 0;
+};
+
+template <class T>
+void PanelWeights<T>::run_task(const Batch& batch, int64_t first_row, int64_t rows, int64_t panel,
+                               int64_t panels) const {
+  const int64_t runs = static_cast<int64_t>(run_ends_.size());
+  const auto part = [&](int64_t row, int64_t count, bool encoded) {
+    PanelTask<T> task;
+    task.x = encoded ? batch.encoded + row * batch.encoded_stride
+                     : batch.values + row * batch.value_stride;
+    task.x_stride = encoded ? batch.encoded_stride : batch.value_stride;
+    task.rows = count;
+    task.w = panels_ + panel * k_ * k_panel;
+    task.panel_stride = k_ * k_panel;
+    task.columns = std::min(n_ - panel * k_panel, panels * k_panel);
+    task.run_ends = run_ends_.data();
+    task.runs = runs;
+    task.in_blocks = in_blocks_;
+    task.x_scale = batch.scales == nullptr ? nullptr : batch.scales + row * runs;
+    task.w_scale = w_scales_.empty() ? nullptr : w_scales_.data() + panel * runs * k_panel;
+    task.out = batch.out + row * batch.out_stride + panel * k_panel;
+    task.out_stride = batch.out_stride;
+    return task;
+  };
+  const bool encoded = batch.encoded != nullptr;
+  if (!needs_ranges()) return run(part(first_row, rows, encoded), true);
+
+  MagnitudeRange w;
+  for (int64_t i = panel; i < panel + panels; ++i) w.include(ranges_[i]);
+  const auto fit = [&](int64_t row, int64_t count) {
+    MagnitudeRange x;
+    for (int64_t i = row; i < row + count; ++i) x.include(batch.ranges[i]);
+    return fits(x, w);
+  };
+  if (fit(first_row, rows)) return run(part(first_row, rows, encoded), w.has_zero);
+  for (int64_t row = first_row; row < first_row + rows; row += k_row_block) {
+    const int64_t count = std::min(k_row_block, first_row + rows - row);
+    if (fit(row, count)) {
+      run(part(row, count, encoded), w.has_zero);
+    } else {
+      run_any(part(row, count, false));
+    }
+  }
+}
+
+template <class T>
+void PanelWeights<T>::multiply(int64_t m, const RowReader& x, float* out, int64_t out_stride,
+                               ThreadPool& pool) const {
+  if (m <= 0 || n_ <= 0) return;
+  thread_local Scratch<T> value_memory;
+  thread_local Scratch<T> encoded_memory;
+  thread_local Scratch<float> scale_memory;
+  thread_local Scratch<MagnitudeRange> range_memory;
+
+  double absmax = 0;
+  if (x_scaler_.has_tensor_level()) {
+    std::vector<double> of_row(m, 0.0);
+    pool.parallel_for(m, [&](int64_t row) {
+      std::vector<float> values(k_);
+      x(row, values.data());
+      of_row[row] = Scaler::finite_absmax(values.data(), k_);
+    });
+    for (const double value : of_row) absmax = std::max(absmax, value);
+  }
+
+  // A batch of activations stays within a few megabytes.
+  const int64_t runs = static_cast<int64_t>(run_ends_.size());
+  const int64_t row_bytes = (k_ + k_row_slack) * (1 + encoded_size()) * int64_t{sizeof(T)};
+  const int64_t batch_rows = std::clamp<int64_t>(
+      (int64_t{8} << 20) / row_bytes / k_row_chunk * k_row_chunk, k_row_chunk, 1024);
+  const int64_t panels = divide_up(n_, k_panel);
+  for (int64_t first = 0; first < m; first += batch_rows) {
+    Batch batch;
+    batch.rows = std::min(batch_rows, m - first);
+    batch.value_stride = k_ + k_row_slack;
+    batch.encoded_stride = k_ * encoded_size() + k_row_slack;
+    T* values = value_memory.at_least(batch.rows * batch.value_stride);
+    T* encoded =
+        encoded_size() == 0 ? nullptr : encoded_memory.at_least(batch.rows * batch.encoded_stride);
+    float* scales = x_scaler_.is_scaled() ? scale_memory.at_least(batch.rows * runs) : nullptr;
+    MagnitudeRange* ranges = range_memory.at_least(batch.rows);
+    batch.values = values;
+    batch.encoded = encoded;
+    batch.scales = scales;
+    batch.ranges = ranges;
+    batch.out = out + first * out_stride;
+    batch.out_stride = out_stride;
+
+    const auto prepare_row = [&](int64_t i) {
+      thread_local Scratch<float> row_memory;
+      thread_local Scratch<float> group_memory;
+      float* row = row_memory.at_least(k_);
+      x(first + i, row);
+      const float* groups = nullptr;
+      if (x_scaler_.is_scaled()) {
+        float* chosen = group_memory.at_least(x_scaler_.groups());
+        x_scaler_.choose(row, absmax, chosen);
+        for (int64_t run = 0, begin = 0; run < runs; begin = run_ends_[run++]) {
+          const int64_t group = x_scaler_.group() == 0 ? 0 : begin / x_scaler_.group();
+          scales[i * runs + run] = chosen[group];
+        }
+        groups = chosen;
+      }
+      T* to = values + i * batch.value_stride;
+      quantise_row(x_quantiser_, x_scaler_, row, k_, groups, to);
+      if constexpr (std::is_same_v<T, float>) {
+        if (needs_ranges()) ranges[i] = magnitude_range(to, k_);
+      }
+      if (encoded != nullptr) encode(to, k_, ranges[i], encoded + i * batch.encoded_stride);
+    };
+    // Handing out rows in small lots: waking a thread costs more than a few rows.
+    const int64_t lot = std::max<int64_t>(1, 8192 / std::max<int64_t>(1, k_));
+    pool.parallel_for(divide_up(batch.rows, lot), [&](int64_t i) {
+      for (int64_t r = i * lot; r < std::min(batch.rows, (i + 1) * lot); ++r) prepare_row(r);
+    });
+
+    // Few rows: several panels a task, so that enough sums are under way at once.
+    const int64_t together = batch.rows <= 2 ? 4 : 1;
+    const int64_t chunks = divide_up(batch.rows, k_row_chunk);
+    pool.parallel_for(divide_up(panels, together) * chunks, [&](int64_t index) {
+      const int64_t panel = index / chunks * together;
+      const int64_t row = index % chunks * k_row_chunk;
+      run_task(batch, row, std::min(k_row_chunk, batch.rows - row), panel,
+               std::min(together, panels - panel));
+    });
+  }
+}
+
+template class PanelWeights<float>;
+template class PanelWeights<double>;
+
+}  // namespace napier

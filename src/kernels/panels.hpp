@@ -1,0 +1,123 @@
+// Packed weights and the loop over them that all vector kernels share.
+//
+// Weights lie in panels of k_panel columns (output channels), all of k one after the other:
+//   panel p, step k, column c:   data[(p * K + k) * k_panel + c]
+// so that a vector of a panel holds one step of neighbouring outputs, and each output is one lane's
+// sum in order of k. Activations are rows; columns beyond n are zero weights.
+#pragma once
+
+#include <algorithm>
+#include <memory>
+#include <new>
+#include <vector>
+
+#include "kernels/kernel.hpp"
+#include "kernels/quantise.hpp"
+
+namespace napier {
+
+inline constexpr int64_t k_panel = 48;  // 3 vectors of 512 bits; 1, 2, 3, 4 and 6 of narrower ones
+inline constexpr int64_t k_row_block = 8;   // rows that share one decision between kernels
+inline constexpr int64_t k_row_chunk = 64;  // rows of one task
+inline constexpr int64_t k_row_slack = 16;  // keeps rows of 2^n bytes from one cache set
+
+// Some rows of activations times some neighbouring panels.
+template <class T>
+struct PanelTask {
+  const T* x = nullptr;  // as the kernel encodes them
+  int64_t x_stride = 0;
+  int64_t rows = 0;
+  const T* w = nullptr;  // the first panel
+  int64_t panel_stride = 0;
+  int64_t columns = 0;  // outputs, from the first panel's first
+  // Runs of k within which all scales are constant: each is summed from zero, times its scales, and
+  // added to the others. Unscaled: one run, no scales.
+  const int64_t* run_ends = nullptr;
+  int64_t runs = 0;
+  bool in_blocks = false;          // the runs' sums are added from zero; else there is one
+  const float* x_scale = nullptr;  // [row * runs + run], or null
+  const float* w_scale = nullptr;  // [(panel * runs + run) * k_panel + column], or null
+  float* out = nullptr;
+  int64_t out_stride = 0;
+};
+
+// Memory of one thread that lives on between calls.
+template <class T>
+class Scratch {
+ public:
+  T* at_least(int64_t count) {
+    if (count > size_) {
+      data_.reset();
+      data_.reset(new (std::align_val_t{64}) T[count]);
+      size_ = count;
+    }
+    return data_.get();
+  }
+
+ private:
+  struct Free {
+    void operator()(T* data) const { ::operator delete[](data, std::align_val_t{64}); }
+  };
+  std::unique_ptr<T[], Free> data_;
+  int64_t size_ = 0;
+};
+
+// Weights in panels of T. A kernel derives from it and says how activations are encoded and how a
+// task is run.
+template <class T>
+class PanelWeights : public PackedWeights {
+ public:
+  // `kept_bits`: the mantissa bits that the multiplier looks at.
+  PanelWeights(const Arithmetic& arithmetic, KernelKind kind, int64_t n, int64_t k, int kept_bits);
+
+  void pack(const RowReader& w, ThreadPool& pool);
+
+  const Arithmetic& arithmetic() const override { return arithmetic_; }
+  KernelKind kernel() const override { return kind_; }
+  int64_t n() const override { return n_; }
+  int64_t k() const override { return k_; }
+  size_t bytes() const override;
+  void multiply(int64_t m, const RowReader& x, float* out, int64_t out_stride,
+                ThreadPool& pool) const override;
+
+ protected:
+  // Numbers of T that encode one activation beside its value; 0 where the value is all.
+  virtual int encoded_size() const { return 0; }
+  virtual void encode(const T* values, int64_t count, const MagnitudeRange& range,
+                      T* encoded) const {
+    (void)values, (void)count, (void)range, (void)encoded;
+  }
+  // Whether run() is exact for operands of these ranges; if not run_any() is called, with values.
+  virtual bool fits(const MagnitudeRange& x, const MagnitudeRange& w) const {
+    (void)x, (void)w;
+    return true;
+  }
+  virtual void run(const PanelTask<T>& task, bool w_has_zero) const = 0;
+  virtual void run_any(const PanelTask<T>& task) const { run(task, true); }
+  virtual bool needs_ranges() const { return false; }
+
+ private:
+  struct Batch;
+  void run_task(const Batch& batch, int64_t first_row, int64_t rows, int64_t panel,
+                int64_t panels) const;
+
+  Arithmetic arithmetic_;
+  KernelKind kind_;
+  int64_t n_;
+  int64_t k_;
+  Quantiser x_quantiser_;
+  Quantiser w_quantiser_;
+  Scaler x_scaler_;
+  Scaler w_scaler_;
+  std::vector<int64_t> run_ends_;
+  bool in_blocks_ = false;
+  Scratch<T> data_;
+  T* panels_ = nullptr;
+  std::vector<MagnitudeRange> ranges_;  // of each panel
+  std::vector<float> w_scales_;         // as in PanelTask
+};
+
+extern template class PanelWeights<float>;
+extern template class PanelWeights<double>;
+
+}  // namespace napier

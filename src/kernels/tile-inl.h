@@ -1,0 +1,149 @@
+// The register tile of the kernels with f32 lanes. Included once per instruction set.
+#if defined(NAPIER_KERNELS_TILE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef NAPIER_KERNELS_TILE_INL_H_
+#undef NAPIER_KERNELS_TILE_INL_H_
+#else
+#define NAPIER_KERNELS_TILE_INL_H_
+#endif
+
+#include <hwy/highway.h>
+
+#include "kernels/panels.hpp"
+#include "kernels/unroll-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace napier {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using F32 = hn::ScalableTag<float>;
+using VecF32 = hn::Vec<F32>;
+
+// Rows of a tile: as many as leave registers for the weights. With 16 registers 4 x 3 sums, else 8.
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL || HWY_TARGET == HWY_NEON
+inline constexpr int k_tile_rows = 8;
+#else
+inline constexpr int k_tile_rows = 4;
+#endif
+inline constexpr int k_tile_vectors = 3;
+
+// MR rows times NP panels, in each NV vectors from column `column`. A Product has
+//   k_group                  floats that encode an activation
+//   Weight load(const float* w)           one vector of weights
+//   Activation broadcast(const float* x)  one activation in all lanes
+//   VecF32 add(activation, weight, sum)   sum + the product, rounded once
+template <int MR, int NP, int NV, class Product>
+HWY_INLINE void tile(const Product& product, const PanelTask<float>& task, int64_t row,
+                     int64_t first_panel, int64_t column) {
+  const F32 d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  constexpr int k_vectors = NP * NV;
+  const float* x = task.x + row * task.x_stride;
+  const float* w = task.w + first_panel * task.panel_stride + column;
+  const auto output = [&](int v) HWY_ATTR {  // the first column of a vector
+    return (first_panel + v / NV) * k_panel + column + (v % NV) * lanes;
+  };
+  // Runs but the last leave their sums here.
+  HWY_ALIGN float totals[MR * k_vectors * HWY_MAX_BYTES / sizeof(float)];
+
+  for (int64_t run = 0, k = 0; run < task.runs; ++run) {
+    VecF32 sums[MR][k_vectors];
+    unrolled<MR>([&](auto r) HWY_ATTR {
+      unrolled<k_vectors>([&](auto v) HWY_ATTR { sums[r][v] = hn::Zero(d); });
+    });
+    for (; k < task.run_ends[run]; ++k) {
+      typename Product::Weight weights[k_vectors];
+      unrolled<k_vectors>([&](auto v) HWY_ATTR {
+        weights[v] =
+            product.load(w + (v / NV) * task.panel_stride + k * k_panel + (v % NV) * lanes);
+      });
+      unrolled<MR>([&](auto r) HWY_ATTR {
+        const auto activation = product.broadcast(x + r * task.x_stride + k * Product::k_group);
+        unrolled<k_vectors>(
+            [&](auto v) HWY_ATTR { sums[r][v] = product.add(activation, weights[v], sums[r][v]); });
+      });
+    }
+
+    unrolled<MR>([&](auto r) HWY_ATTR {
+      unrolled<k_vectors>([&](auto v) HWY_ATTR {
+        VecF32 sum = sums[r][v];
+        const int64_t first = output(v);
+        if (task.x_scale != nullptr) {
+          sum = hn::Mul(sum, hn::Set(d, task.x_scale[(row + r) * task.runs + run]));
+        }
+        if (task.w_scale != nullptr) {
+          const int64_t panel = first / k_panel;
+          sum = hn::Mul(sum, hn::LoadU(d, task.w_scale + (panel * task.runs + run) * k_panel +
+                                              first % k_panel));
+        }
+        float* total = totals + (r * k_vectors + v) * lanes;
+        if (task.in_blocks) {
+          sum = hn::Add(run == 0 ? hn::Zero(d) : hn::Load(d, total), sum);
+          hn::Store(sum, d, total);
+        }
+        if (run + 1 < task.runs) return;
+        float* out = task.out + (row + r) * task.out_stride + first;
+        const int64_t left = task.columns - first;
+        if (left >= lanes) {
+          hn::StoreU(sum, d, out);
+        } else if (left > 0) {
+          hn::Store(sum, d, total);
+          for (int64_t i = 0; i < left; ++i) out[i] = total[i];
+        }
+      });
+    });
+  }
+}
+
+// All columns of NP panels for MR rows.
+template <int MR, int NP, class Product>
+HWY_INLINE void tiles(const Product& product, const PanelTask<float>& task, int64_t row,
+                      int64_t panel) {
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(F32()));
+  const int64_t columns = NP > 1 ? k_panel : std::min(k_panel, task.columns - panel * k_panel);
+  for (int64_t column = 0; column < columns;) {
+    const int64_t left = columns - column;
+    if (NP > 1 || left > 2 * lanes) {
+      tile<MR, NP, 3>(product, task, row, panel, column);
+      column += 3 * lanes;
+    } else if (left > lanes) {
+      tile<MR, 1, 2>(product, task, row, panel, column);
+      column += 2 * lanes;
+    } else {
+      tile<MR, 1, 1>(product, task, row, panel, column);
+      column += lanes;
+    }
+  }
+}
+
+template <class Product>
+void run_tiles(const Product& product, const PanelTask<float>& task) {
+  const int64_t panels = (task.columns + k_panel - 1) / k_panel;
+  const int64_t whole = task.columns / k_panel;
+  int64_t row = 0;
+  for (; row + k_tile_rows <= task.rows; row += k_tile_rows) {
+    for (int64_t p = 0; p < panels; ++p) tiles<k_tile_rows, 1>(product, task, row, p);
+  }
+  if (k_tile_rows > 4 && task.rows - row >= 4) {
+    for (int64_t p = 0; p < panels; ++p) tiles<4, 1>(product, task, row, p);
+    row += 4;
+  }
+  // Few rows: several panels at once, as each sum waits for its last addition.
+  if (task.rows - row >= 2) {
+    int64_t p = 0;
+    for (; p + 2 <= whole; p += 2) tiles<2, 2>(product, task, row, p);
+    for (; p < panels; ++p) tiles<2, 1>(product, task, row, p);
+    row += 2;
+  }
+  if (task.rows - row >= 1) {
+    int64_t p = 0;
+    for (; p + 4 <= whole; p += 4) tiles<1, 4>(product, task, row, p);
+    for (; p < panels; ++p) tiles<1, 1>(product, task, row, p);
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace napier
+HWY_AFTER_NAMESPACE();
+
+#endif  // NAPIER_KERNELS_TILE_INL_H_

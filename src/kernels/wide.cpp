@@ -1,0 +1,391 @@
+// f64 lanes: any product that has a form, rounded into any format, and sums rounded into any format
+// after each addition. About 25 operations a product.
+#include "kernels/targets.hpp"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/wide.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "kernels/round_to-inl.h"
+#include "kernels/unroll-inl.h"
+#include "kernels/wide.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace napier {
+namespace HWY_NAMESPACE {
+
+// Lanes whose product is that of the values: a factor is zero, infinite or NaN. The operands'
+// exponents are such that other products are neither zero nor infinite.
+HWY_INLINE hn::Mask<F64> is_common(VecF64 product) {
+  // Exponent fields 0 and 0x7FF become 1 and 0 (with the carry cut off): no higher bit is set.
+  const U64 du;
+  const auto field = hn::Add(hn::BitCast(du, product), hn::Set(du, 0x0010000000000000));
+  const auto high = hn::And(field, hn::Set(du, 0x7FE0000000000000));
+  return hn::RebindMask(F64(), hn::Eq(high, hn::Zero(du)));
+}
+
+HWY_INLINE VecF64 power_part(VecF64 v) {  // +-2^e
+  const U64 du;
+  return hn::BitCast(F64(), hn::And(hn::BitCast(du, v), hn::Set(du, 0xFFF0000000000000)));
+}
+
+struct ExactProduct {
+  explicit ExactProduct(const ProductForm&) {}
+  struct Weight {
+    VecF64 w;
+  };
+  struct Activation {
+    VecF64 x;
+  };
+  HWY_INLINE Weight weight(VecF64 w) const { return {w}; }
+  HWY_INLINE Activation activation(VecF64 x) const { return {x}; }
+  HWY_INLINE VecF64 operator()(const Activation& x, const Weight& w) const {
+    return hn::Mul(x.x, w.w);
+  }
+};
+
+// |x| + |w| - the bias of one + the offset, as integers; the signs' bits add to their xor.
+struct PatternProduct {
+  explicit PatternProduct(const ProductForm& form)
+      : bias(static_cast<int64_t>(form.offset * 0x1p52) - (int64_t{1023} << 52)) {}
+  struct Weight {
+    VecF64 w;
+  };
+  struct Activation {
+    VecF64 x;
+    hn::Vec<I64> biased;
+  };
+  HWY_INLINE Weight weight(VecF64 w) const { return {w}; }
+  HWY_INLINE Activation activation(VecF64 x) const {
+    const I64 di;
+    return {x, hn::Add(hn::BitCast(di, x), hn::Set(di, bias))};
+  }
+  HWY_INLINE VecF64 operator()(const Activation& x, const Weight& w) const {
+    const auto sum = hn::Add(x.biased, hn::BitCast(I64(), w.w));
+    const VecF64 common = hn::Mul(x.x, w.w);
+    return hn::IfThenElse(is_common(common), common, hn::BitCast(F64(), sum));
+  }
+  int64_t bias;
+};
+
+// x p(w) + p(x) (q(w) + c p(w)): two exact products and an exact sum.
+struct BilinearProduct {
+  explicit BilinearProduct(const ProductForm& form) : offset(form.offset) {}
+  struct Weight {
+    VecF64 w, power, rest;
+  };
+  struct Activation {
+    VecF64 x, power;
+  };
+  HWY_INLINE Weight weight(VecF64 w) const {
+    const VecF64 power = power_part(w);
+    const VecF64 rest = hn::Add(hn::Sub(w, power), hn::Mul(power, hn::Set(F64(), offset)));
+    return {w, power, rest};
+  }
+  HWY_INLINE Activation activation(VecF64 x) const { return {x, power_part(x)}; }
+  HWY_INLINE VecF64 operator()(const Activation& x, const Weight& w) const {
+    const VecF64 sum = hn::Add(hn::Mul(x.x, w.power), hn::Mul(x.power, w.rest));
+    const VecF64 common = hn::Mul(x.x, w.w);
+    return hn::IfThenElse(is_common(common), common, sum);
+  }
+  double offset;
+};
+
+template <WideSpec::Sum S>
+HWY_INLINE VecF64 add_rounded(const RoundSpec& spec, VecF64 sum, VecF64 term) {
+  if (S == WideSpec::Sum::plain) return hn::Add(sum, term);
+  if (S == WideSpec::Sum::nearest) return round_to(spec, hn::Add(sum, term));
+  return round_to(spec, add_to_odd(sum, term));
+}
+
+HWY_INLINE VecF64 load(const float* from) {
+  return hn::PromoteTo(F64(), hn::LoadU(hn::Rebind<float, F64>(), from));
+}
+HWY_INLINE VecF64 load(const double* from) { return hn::LoadU(F64(), from); }
+
+inline constexpr int k_wide_vectors = 2;
+
+// MR rows times 2 vectors of outputs, as tile() in tile-inl.h.
+template <int MR, WideSpec::Sum S, class Product, class T>
+HWY_INLINE void wide_tile(const WideSpec& wide, const Product& product, const PanelTask<T>& task,
+                          int64_t row, int64_t first) {
+  constexpr int NV = k_wide_vectors;
+  const F64 d;
+  const hn::Rebind<float, F64> df;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const int64_t panel = first / k_panel;
+  const T* w = task.w + panel * task.panel_stride + first % k_panel;
+  const T* x = task.x + row * task.x_stride;
+  HWY_ALIGN float totals[MR * NV * HWY_MAX_BYTES / sizeof(double)] = {};
+
+  for (int64_t run = 0, k = 0; run < task.runs; ++run) {
+    const int64_t run_end = task.run_ends[run];
+    VecF64 chunks[MR][NV];
+    unrolled<MR>([&](auto r) HWY_ATTR {
+      unrolled<NV>([&](auto v) HWY_ATTR { chunks[r][v] = hn::Zero(d); });
+    });
+    do {
+      const int64_t end = wide.chunk == 0 ? run_end : std::min(run_end, k + wide.chunk);
+      VecF64 sums[MR][NV];
+      unrolled<MR>([&](auto r) HWY_ATTR {
+        unrolled<NV>([&](auto v) HWY_ATTR { sums[r][v] = hn::Zero(d); });
+      });
+      for (; k < end; ++k) {
+        typename Product::Weight weights[NV];
+        unrolled<NV>([&](auto v) HWY_ATTR {
+          weights[v] = product.weight(load(w + k * k_panel + v * lanes));
+        });
+        unrolled<MR>([&](auto r) HWY_ATTR {
+          const auto activation =
+              product.activation(hn::Set(d, static_cast<double>(x[r * task.x_stride + k])));
+          unrolled<NV>([&](auto v) HWY_ATTR {
+            VecF64 term = product(activation, weights[v]);
+            if (wide.product) term = round_to(*wide.product, term);
+            sums[r][v] = add_rounded<S>(wide.accumulator, sums[r][v], term);
+          });
+        });
+      }
+      unrolled<MR>([&](auto r) HWY_ATTR {
+        unrolled<NV>([&](auto v) HWY_ATTR {
+          if (wide.chunk == 0) {
+            chunks[r][v] = sums[r][v];
+          } else if (wide.outer_sum == WideSpec::Sum::plain) {
+            chunks[r][v] = hn::Add(chunks[r][v], sums[r][v]);
+          } else {
+            chunks[r][v] = add_rounded<WideSpec::Sum::any>(wide.outer, chunks[r][v], sums[r][v]);
+          }
+        });
+      });
+    } while (k < run_end);
+
+    unrolled<MR>([&](auto r) HWY_ATTR {
+      unrolled<NV>([&](auto v) HWY_ATTR {
+        auto sum = to_f32(chunks[r][v]);
+        if (task.x_scale != nullptr) {
+          sum = hn::Mul(sum, hn::Set(df, task.x_scale[(row + r) * task.runs + run]));
+        }
+        if (task.w_scale != nullptr) {
+          sum = hn::Mul(sum, hn::LoadU(df, task.w_scale + (panel * task.runs + run) * k_panel +
+                                               first % k_panel + v * lanes));
+        }
+        float* total = totals + (r * NV + v) * lanes;
+        if (task.in_blocks) {
+          sum = hn::Add(run == 0 ? hn::Zero(df) : hn::LoadU(df, total), sum);
+        }
+        hn::StoreU(sum, df, total);
+      });
+    });
+  }
+  const int64_t left = std::min(task.columns - first, NV * lanes);
+  for (int r = 0; r < MR; ++r) {
+    float* out = task.out + (row + r) * task.out_stride + first;
+    for (int64_t i = 0; i < left; ++i) out[i] = totals[r * NV * lanes + i];
+  }
+}
+
+template <WideSpec::Sum S, class Product, class T>
+void wide_tiles(const WideSpec& wide, const PanelTask<T>& task) {
+  constexpr int MR = 4;
+  const Product product(wide.form);
+  const int64_t step = k_wide_vectors * static_cast<int64_t>(hn::Lanes(F64()));
+  int64_t row = 0;
+  for (; row + MR <= task.rows; row += MR) {
+    for (int64_t first = 0; first < task.columns; first += step) {
+      wide_tile<MR, S>(wide, product, task, row, first);
+    }
+  }
+  for (; row < task.rows; ++row) {
+    for (int64_t first = 0; first < task.columns; first += step) {
+      wide_tile<1, S>(wide, product, task, row, first);
+    }
+  }
+}
+
+template <class Product, class T>
+void run_sum(const WideSpec& wide, const PanelTask<T>& task) {
+  switch (wide.sum) {
+    case WideSpec::Sum::plain: return wide_tiles<WideSpec::Sum::plain, Product>(wide, task);
+    case WideSpec::Sum::nearest: return wide_tiles<WideSpec::Sum::nearest, Product>(wide, task);
+    case WideSpec::Sum::any: return wide_tiles<WideSpec::Sum::any, Product>(wide, task);
+  }
+}
+
+template <class T>
+void run_product(const WideSpec& wide, const PanelTask<T>& task) {
+  switch (wide.form.kind) {
+    case ProductForm::Kind::exact: return run_sum<ExactProduct>(wide, task);
+    case ProductForm::Kind::pattern_add: return run_sum<PatternProduct>(wide, task);
+    case ProductForm::Kind::bilinear: return run_sum<BilinearProduct>(wide, task);
+    case ProductForm::Kind::other: return;  // make() gives no such spec
+  }
+}
+
+void run_f32(const WideSpec& wide, const PanelTask<float>& task) { run_product(wide, task); }
+void run_f64(const WideSpec& wide, const PanelTask<double>& task) { run_product(wide, task); }
+
+}  // namespace HWY_NAMESPACE
+}  // namespace napier
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+#include <algorithm>
+#include <cmath>
+
+namespace napier {
+
+HWY_EXPORT(run_f32);
+HWY_EXPORT(run_f64);
+
+void run_wide(const WideSpec& spec, const PanelTask<float>& task) {
+  HWY_DYNAMIC_DISPATCH(run_f32)(spec, task);
+}
+void run_wide(const WideSpec& spec, const PanelTask<double>& task) {
+  HWY_DYNAMIC_DISPATCH(run_f64)(spec, task);
+}
+
+namespace {
+
+bool is_f64_addition(const Cast& cast) {
+  return cast == Cast{k_f64, Rounding::nearest_even, cast.seed, Overflow::infinity};
+}
+
+// Where the numbers of some kind lie: multiples of 2^low, below 2^high, of so many bits each.
+struct Span {
+  int low;
+  int high;
+  int bits;
+};
+
+Span span_of(const Format& format) {
+  const int low = (format.has_subnormals ? 1 : 0) - format.bias - format.mantissa_bits;
+  return {low, format.max_exponent() + 1, format.mantissa_bits + 1};
+}
+
+Span span_of(const Operand& operand) {
+  Span span = span_of(operand.cast.format);
+  if (operand.subnormals == Subnormals::literal) --span.low;
+  return span;
+}
+
+// f64's sum of a number of the format and a term is exact where both lie within 53 bits. Otherwise
+// rounding it once more, to nearest, does no harm where the term has no more bits than the format:
+// what f64 does not hold is a sum of distant numbers, and the larger of these is then no tie
+// (Figueroa, "When is double rounding innocuous?", 1995).
+WideSpec::Sum sum_kind(const Cast& cast, const Span& term) {
+  const Span sum = span_of(cast.format);
+  if (std::max(sum.high, term.high) + 1 - std::min(sum.low, term.low) <= 53) {
+    return WideSpec::Sum::nearest;
+  }
+  const bool nearest =
+      cast.rounding == Rounding::nearest_even || cast.rounding == Rounding::nearest_away;
+  return nearest && term.bits <= sum.bits && 2 * sum.bits + 3 <= 53 ? WideSpec::Sum::nearest
+                                                                    : WideSpec::Sum::any;
+}
+
+}  // namespace
+
+std::optional<WideSpec> WideSpec::make(const Arithmetic& arithmetic, std::string* why_not) {
+  const auto no = [&](const std::string& why) -> std::optional<WideSpec> {
+    if (why_not != nullptr) *why_not = why;
+    return std::nullopt;
+  };
+  const Multiplier multiplier = arithmetic.resolved_multiplier();
+  WideSpec spec;
+  spec.form = multiplier.form();
+  if (spec.form.kind == ProductForm::Kind::other) {
+    return no("the multiplier is neither exact, nor an addition of patterns, nor bilinear");
+  }
+  for (const Operand* operand : {&arithmetic.x, &arithmetic.w}) {
+    const Format& format = operand->cast.format;
+    if (format.mantissa_bits > 23 || format.max_exponent() > 500 ||
+        format.min_exponent() - format.mantissa_bits < -500) {
+      return no("products of " + format_name(format) + " may leave f64's range or precision");
+    }
+  }
+  const double fine = spec.form.offset * 0x1p40;
+  if (fine != std::floor(fine) || std::fabs(spec.form.offset) > 1) {
+    return no("the multiplier's offset is not a multiple of 2^-40");
+  }
+
+  // Products of values are multiples of the product of their least bits; the other forms are sums
+  // of mantissas below 4, whose last bit is the offset's or that of a mantissa.
+  const Span x = span_of(arithmetic.x);
+  const Span w = span_of(arithmetic.w);
+  Span term{x.low + w.low, x.high + w.high, x.bits + w.bits};
+  if (spec.form.kind != ProductForm::Kind::exact) term = {term.low - 40, term.high + 2, 42};
+  if (const std::optional<Cast> product = multiplier.product()) {
+    spec.product = round_spec(*product);
+    if (!spec.product) return no("products are rounded in a way that f64 lanes do not have");
+    term = span_of(product->format);
+  }
+
+  const Accumulator& accumulator = arithmetic.accumulator;
+  spec.chunk = accumulator.chunk;
+  const auto sum = [](const Cast& cast, const Span& term, Sum& kind, RoundSpec& rounding) {
+    if (is_f64_addition(cast)) {
+      kind = Sum::plain;
+      return true;
+    }
+    const std::optional<RoundSpec> found = round_spec(cast);
+    if (!found) return false;
+    rounding = *found;
+    kind = sum_kind(cast, term);
+    return true;
+  };
+  if (!sum(accumulator.cast, term, spec.sum, spec.accumulator) ||
+      (spec.chunk != 0 && !sum(accumulator.outer_cast(), span_of(accumulator.cast.format),
+                               spec.outer_sum, spec.outer))) {
+    return no("sums are rounded in a way that f64 lanes do not have");
+  }
+  return spec;
+}
+
+namespace {
+
+template <class T>
+class WideWeights final : public PanelWeights<T> {
+ public:
+  WideWeights(const Arithmetic& arithmetic, const WideSpec& spec, int64_t n, int64_t k)
+      : PanelWeights<T>(arithmetic, KernelKind::wide, n, k,
+                        spec.form.kind == ProductForm::Kind::exact ? 52 : spec.form.kept_bits),
+        spec_(spec) {}
+
+ protected:
+  void run(const PanelTask<T>& task, bool) const override { run_wide(spec_, task); }
+
+ private:
+  WideSpec spec_;
+};
+
+template <class T>
+std::unique_ptr<PackedWeights> pack_wide(const Arithmetic& arithmetic, const WideSpec& spec,
+                                         int64_t n, int64_t k, const RowReader& w,
+                                         ThreadPool& pool) {
+  auto weights = std::make_unique<WideWeights<T>>(arithmetic, spec, n, k);
+  weights->pack(w, pool);
+  return weights;
+}
+
+}  // namespace
+
+const Kernel k_wide_kernel = {
+    .kind = KernelKind::wide,
+    .how = "products and sums are computed in f64 lanes, exactly, and rounded there",
+    .why_not = [](const Arithmetic& arithmetic) -> std::optional<std::string> {
+      std::string why;
+      if (WideSpec::make(arithmetic, &why)) return std::nullopt;
+      return why;
+    },
+    .pack = [](const Arithmetic& arithmetic, int64_t n, int64_t k, const RowReader& w,
+               ThreadPool& pool) -> std::unique_ptr<PackedWeights> {
+      const WideSpec spec = *WideSpec::make(arithmetic);
+      const bool in_f32 =
+          Quantiser(arithmetic.x).fits_float() && Quantiser(arithmetic.w).fits_float();
+      return in_f32 ? pack_wide<float>(arithmetic, spec, n, k, w, pool)
+                    : pack_wide<double>(arithmetic, spec, n, k, w, pool);
+    },
+};
+
+}  // namespace napier
+#endif  // HWY_ONCE

@@ -1,0 +1,426 @@
+// Every kernel gives the bits of the scalar reference: over the registry of presets and arithmetics
+// chosen to be awkward, ragged sizes, awkward data, every instruction set of this machine.
+#include "napier/gemm.hpp"
+
+#include <gtest/gtest.h>
+
+#include <hwy/targets.h>
+#include "kernels/targets.hpp"
+
+#include <bit>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <random>
+#include <set>
+
+#include "napier/error.hpp"
+#include "support/test_support.hpp"
+
+namespace napier {
+namespace {
+
+using Matrix = std::vector<float>;
+
+bool same(float a, float b) {
+  if (std::isnan(a) || std::isnan(b)) return std::isnan(a) && std::isnan(b);
+  return std::bit_cast<uint32_t>(a) == std::bit_cast<uint32_t>(b);
+}
+
+RowReader rows_of(const Matrix& matrix, int64_t k) {
+  return [&matrix, k](int64_t row, float* to) { std::copy_n(matrix.begin() + row * k, k, to); };
+}
+
+Matrix multiply(const PackedWeights& weights, int64_t m, const Matrix& x, ThreadPool& pool) {
+  Matrix out(m * weights.n(), -1.0f);
+  weights.multiply(m, rows_of(x, weights.k()), out.data(), weights.n(), pool);
+  return out;
+}
+
+void expect_same(const Matrix& got, const Matrix& want, int64_t n, const std::string& where) {
+  int shown = 0;
+  for (size_t i = 0; i < want.size() && shown < 3; ++i) {
+    if (same(got[i], want[i])) continue;
+    ADD_FAILURE() << where << ": out[" << i / n << "][" << i % n << "] is " << std::hexfloat
+                  << got[i] << ", the reference has " << want[i];
+    ++shown;
+  }
+}
+
+// Kinds of data.
+struct Data {
+  const char* name;
+  std::function<float(std::mt19937_64&)> draw;
+};
+
+float normal(std::mt19937_64& random) {
+  return static_cast<float>(std::normal_distribution<double>()(random));
+}
+
+float of_magnitude(std::mt19937_64& random, int low, int high) {
+  const int exponent = std::uniform_int_distribution<int>(low, high)(random);
+  return std::ldexp(normal(random), exponent);
+}
+
+const std::vector<Data>& kinds_of_data() {
+  static const std::vector<Data> kinds = {
+      {"normal", normal},
+      {"with zeros",
+       [](std::mt19937_64& random) {
+         const uint64_t pick = random() % 4;
+         return pick == 0 ? 0.0f : pick == 1 ? -0.0f : normal(random);
+       }},
+      {"of a format's coarse values",
+       [](std::mt19937_64& random) {
+         return static_cast<float>(static_cast<int>(random() % 33) - 16) * 0.125f;
+       }},
+      {"wide", [](std::mt19937_64& random) { return of_magnitude(random, -30, 20); }},
+      {"around the window",
+       [](std::mt19937_64& random) { return of_magnitude(random, 40, 64) * (random() % 5 != 0); }},
+      {"below the window", [](std::mt19937_64& random) { return of_magnitude(random, -70, -50); }},
+      {"extreme", [](std::mt19937_64& random) { return of_magnitude(random, -149, 126); }},
+      {"any bits",
+       [](std::mt19937_64& random) {
+         const uint32_t bits = static_cast<uint32_t>(random());
+         const float value = std::bit_cast<float>(bits);
+         return std::isnan(value) ? 1.0f : value;
+       }},
+      {"with specials",
+       [](std::mt19937_64& random) {
+         switch (random() % 64) {
+           case 0: return std::numeric_limits<float>::infinity();
+           case 1: return -std::numeric_limits<float>::infinity();
+           case 2: return std::numeric_limits<float>::quiet_NaN();
+           case 3: return std::numeric_limits<float>::denorm_min();
+           case 4: return -0.0f;
+           case 5: return std::numeric_limits<float>::max();
+           default: return normal(random);
+         }
+       }},
+  };
+  return kinds;
+}
+
+Matrix draw(const Data& data, int64_t count, std::mt19937_64& random) {
+  Matrix result(count);
+  for (float& value : result) value = data.draw(random);
+  return result;
+}
+
+// All presets and more.
+std::vector<std::string> arithmetics() {
+  std::vector<std::string> result;
+  for (const Preset& preset : presets()) result.emplace_back(preset.name);
+  for (const char* written : {
+           "x=e4m3fn:rna/w=e5m2:rup",
+           "x=e4m3fn:rdn/w=e4m3fn:rto",
+           "x=e4m3fn:sr/w=e5m2:sr(7)",
+           "x=e4m3fn:inf/w=e5m2:inf",
+           "x=e5m2:rtz:inf/w=e5m2:rup:inf",
+           "x=f16:rdn:inf/w=f32:inf",
+           "x=e4m3fnuz/w=e5m2fnuz",
+           "x=e2m1fn/w=e3m2fn",
+           "x=e2m3fn:rna/w=e3m4",
+           "x=e0m7/w=e0m3:rna",
+           "x=f16:ftz/w=f16:literal",
+           "x=e4m3fn:literal/w=e4m3fn:ftz",
+           "x=bf16:ftz/w=bf16:literal",
+           "x=e4m3nosub/w=e5m2nosub:rna",
+           "x=e4m3nosub:rto/w=e5m2nosub:rup",
+           "x=e4m3u/w=e4m3",
+           "x=e4m3u:inf/w=e5m2",
+           "x=e9m5/w=e8m4",
+           "x=f32:literal/w=e8m3",
+           "x=e8m0/w=e4m0:rna",
+           "x=e5m0:rtz/w=e5m0:rto",
+           // Products rounded.
+           "x=e4m3fn/w=e4m3fn/mul=exact:f32",
+           "x=e4m3fn/w=e4m3fn/mul=exact:e4m3fn:sat",
+           "x=e4m3fn/w=e4m3fn/mul=exact:e4m3fn:inf",
+           "x=bf16/w=bf16/mul=exact:bf16:rtz",
+           "x=bf16/w=bf16/mul=exact:e5m2:rup:inf",
+           "x=bf16/w=bf16/mul=exact:e5m2:rdn:inf",
+           "x=f32/w=f32/mul=exact:f32:inf",
+           "x=f32/w=f32/mul=exact:f16:rto",
+           "x=e4m3fn/w=e4m3fn/mul=exact:e4m3fn:sr",
+           // Multipliers.
+           "lmul-e4m3/mul=lmul:e4m3fn:sat",
+           "lmul-m4/mul=lmul:f32:inf",
+           "lmul-m4/mul=lmul:bf16",
+           "lmul-m7/mul=lmul(k=3)",
+           "lmul-m7/mul=lmul(k=0)",
+           "lmul-m4/mul=lmul(l=0)",
+           "x=f32/w=f32/mul=lmul",
+           "x=f32/w=f32/mul=mitchell",
+           "x=f32/w=f32/mul=lmul(l=23)",
+           "x=f16/w=f16/mul=lmul(k=10,l=4)",
+           "lmul-m4-rne",
+           "lmul-m4/x=e8m4:rtz:inf/w=e8m4:inf",
+           "x=f32/w=f32/mul=lmul(reading=formula)",
+           "x=f32/w=f32/mul=lmul(reading=formula,l=23)",
+           "x=f32/w=f32/mul=lmul(reading=formula,k=22,l=22):f32:rtz",
+           "lmul-m7/mul=lmul(reading=formula,k=5):e4m3fn:sat",
+           "lmul-formula-m4/acc=bf16",
+           "lmul-e5m2/mul=lmul(reading=formula)",
+           "lmul-m4/x=e8m4:literal/w=e8m4:ftz",
+           "x=e9m4/w=e9m4/mul=lmul",
+           "lmul-m3/acc=f64",
+           "lmul-m3/acc=bf16",
+           // Accumulators.
+           "acc=f64",
+           "acc=f32:rtz",
+           "acc=f32:rup",
+           "acc=f32:sat",
+           "acc=f32(chunk=8)",
+           "acc=bf16",
+           "acc=bf16:rdn",
+           "acc=f16:inf",
+           "acc=bf16(chunk=16)",
+           "acc=f16(chunk=5)",
+           "bf16/acc=bf16",
+           "bf16/acc=bf16:rna",
+           "bf16/acc=f16:rto",
+           "bf16/acc=e8m4:rtz",
+           "fp8_e4m3/acc=e4m3fn",
+           "fp8_e4m3/acc=e4m3fn:rto(chunk=7)",
+           "fp8_e4m3/acc=e4m3fn:inf",
+           "fp8_e4m3/mul=exact:e4m3fn/acc=e4m3fn",
+           "fp8_e4m3/acc=e4m3fnuz:rup",
+           "lmul-e4m3/mul=lmul:e4m3fn:sat/acc=e4m3fn",
+           "lmul-e4m3/acc=e4m3fn:sat(chunk=4)",
+           "bf16/acc=e5m2:rtz(chunk=32,outer=f32)",
+           "bf16/acc=bf16(chunk=4,outer=f64)",
+           "bf16/acc=bf16:sr",
+           "fp8_e4m3/acc=e4m3fn:sr(3)(chunk=3)",
+           "bf16/acc=e4m3nosub",
+           "bf16/acc=e0m12",
+           "bf16/acc=e0m12:rup",
+           "bf16/acc=e5m10u",
+           "bf16/acc=e9m6",
+       }) {
+    result.emplace_back(written);
+  }
+  return result;
+}
+
+// Scaled operands, for k that their blocks divide.
+const std::vector<std::string>& scaled_arithmetics() {
+  static const std::vector<std::string> result = {
+      "x=e4m3fn@row/w=e4m3fn@row",
+      "x=e4m3fn@tensor/w=e4m3fn@tensor(e8m0)",
+      "x=e4m3fn/w=e4m3fn@row",
+      "x=e4m3fn@row/w=e2m1fn@block16(e4m3fn)@tensor(f32)",
+      "x=e2m1fn@block16(e4m3fn)@tensor/w=e2m1fn@block16(e4m3fn)@tensor",
+      "x=e4m3fn@block32(e8m0)/w=e2m1fn@block32(e8m0)",
+      "x=e0m7@block8/w=e0m7@block32",
+      "x=e4m3fn@block16(e8m0)@row/w=e5m2@block8",
+      "x=e4m3fn@block16(f16)@row@tensor(e5m2)/w=e5m2@row(bf16)",
+      "lmul-e4m3/x=e4m3fn@row/w=e4m3fn@block16",
+      "lmul-e4m3/x=e4m3fn:rtz@block16(e8m0)/w=e4m3fn:rtz@block16(e8m0)/acc=bf16(chunk=4)",
+      "lmul-formula-m4/x=e8m4:rtz@row/w=e8m4:rtz@block32",
+      "x=e4m3fn:sr@row/w=e4m3fn:sr@block16",
+      "x=e5m0:rto@row/w=f32@row/acc=f64",
+      "x=e4m3u@row/w=e4m3fn:literal@block8",
+  };
+  return result;
+}
+
+struct Case {
+  Shape shape;
+  const Data* x;
+  const Data* w;
+};
+
+// Every legal kernel against the reference.
+void check(const Arithmetic& arithmetic, const Case& c, ThreadPool& pool, std::mt19937_64& random) {
+  const auto [m, n, k] = c.shape;
+  const Matrix x = draw(*c.x, m * k, random);
+  const Matrix w = draw(*c.w, n * k, random);
+  Matrix want(m * n);
+  reference_gemm(arithmetic, c.shape, x.data(), w.data(), want.data());
+  for (const KernelKind kind : legal_kernels(arithmetic, c.shape)) {
+    const auto packed = pack_weights(arithmetic, n, k, rows_of(w, k), pool, kind);
+    EXPECT_EQ(packed->kernel(), kind);
+    expect_same(multiply(*packed, m, x, pool), want, n,
+                std::string(kernel_name(kind)) + " on " + to_string(arithmetic) + ", " +
+                    std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k) + ", x " +
+                    c.x->name + ", w " + c.w->name);
+    if (testing::Test::HasFailure()) return;
+  }
+}
+
+// A few sizes for each arithmetic and kind of data: all of them over the whole of the test.
+void check_all(const std::vector<std::string>& written, const std::vector<int64_t>& ks,
+               uint64_t salt, int rounds) {
+  ThreadPool pool(2);
+  std::mt19937_64 random(test::seed() ^ salt);
+  const int64_t sizes[] = {1, 2, 3, 7, 31, 33, 49, 100};
+  const std::vector<Data>& kinds = kinds_of_data();
+  for (const std::string& text : written) {
+    SCOPED_TRACE(text);
+    const Arithmetic arithmetic = parse_arithmetic(text);
+    for (int round = 0; round < rounds; ++round) {
+      for (size_t i = 0; i < kinds.size(); ++i) {
+        // Now and then both operands alike, else one of them ordinary.
+        const Data* x = random() % 3 == 0 ? &kinds[0] : &kinds[i];
+        const Data* w = random() % 3 == 0 ? &kinds[0] : &kinds[i];
+        if (i == 4) x = w = &kinds[i];
+        if (i == 5) x = w = &kinds[i];
+        const Shape shape{sizes[random() % 7], sizes[random() % 8], ks[random() % ks.size()]};
+        check(arithmetic, {shape, x, w}, pool, random);
+        if (testing::Test::HasFailure()) return;
+      }
+    }
+  }
+}
+
+const std::vector<int64_t> k_ragged = {1, 2, 3, 31, 33, 100};
+
+// Runs body under each instruction set of this machine.
+void on_every_target(const std::function<void()>& body) {
+  for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
+    SCOPED_TRACE(hwy::TargetName(target));
+    hwy::SetSupportedTargetsForTest(target);
+    hwy::GetChosenTarget().Update(target);
+    body();
+    hwy::SetSupportedTargetsForTest(0);
+    hwy::GetChosenTarget().DeInit();
+    if (testing::Test::HasFailure()) return;
+  }
+}
+
+TEST(Gemm, KernelsGiveTheReferencesBits) {
+  check_all(arithmetics(), k_ragged, 1, test::full_tier() ? 20 : 1);
+}
+
+TEST(Gemm, KernelsGiveTheReferencesBitsForScaledOperands) {
+  check_all(scaled_arithmetics(), {32, 96, 160}, 2, test::full_tier() ? 20 : 2);
+}
+
+TEST(Gemm, KernelsGiveTheReferencesBitsOnEveryInstructionSet) {
+  int targets = 0;
+  on_every_target([&] {
+    ++targets;
+    check_all(arithmetics(), k_ragged, 3, test::full_tier() ? 5 : 1);
+    check_all(scaled_arithmetics(), {32, 96}, 4, 1);
+  });
+  EXPECT_GE(targets, 2);
+}
+
+// The fast paths are taken where the data allow it, and products then are the reference's too.
+TEST(Gemm, LongSums) {
+  ThreadPool pool(1);
+  std::mt19937_64 random(test::seed());
+  const std::vector<Data>& kinds = kinds_of_data();
+  for (const char* text : {"f32", "lmul-m4", "lmul-m7", "lmul-e4m3", "lmul-formula-m4", "mitchell",
+                           "bf16/acc=bf16", "x=e4m3fn@row/w=e2m1fn@block16(e4m3fn)@tensor"}) {
+    check(parse_arithmetic(text), {{9, 50, 4096}, &kinds[0], &kinds[1]}, pool, random);
+  }
+}
+
+TEST(Gemm, BitsDoNotDependOnThreads) {
+  std::mt19937_64 random(test::seed());
+  const std::vector<Data>& kinds = kinds_of_data();
+  const int64_t m = 70, n = 150, k = 96;
+  for (const char* text : {"f32", "lmul-m4", "lmul-formula-m4", "bf16/acc=bf16", "bf16/acc=bf16:sr",
+                           "x=e4m3fn@tensor/w=e2m1fn@block16(e4m3fn)@tensor"}) {
+    const Arithmetic arithmetic = parse_arithmetic(text);
+    const Matrix x = draw(kinds[8], m * k, random);
+    const Matrix w = draw(kinds[1], n * k, random);
+    Matrix one;
+    for (const int threads : {1, 2, 3}) {
+      ThreadPool pool(threads);
+      const auto packed = pack_weights(arithmetic, n, k, rows_of(w, k), pool);
+      const Matrix out = multiply(*packed, m, x, pool);
+      if (threads == 1) one = out;
+      expect_same(out, one, n, std::string(text) + " with " + std::to_string(threads) + " threads");
+    }
+  }
+}
+
+// Rows whose own data force the slow path change nothing for their neighbours.
+TEST(Gemm, ARowDoesNotDependOnItsCompany) {
+  ThreadPool pool(2);
+  std::mt19937_64 random(test::seed());
+  const std::vector<Data>& kinds = kinds_of_data();
+  const int64_t m = 23, n = 100, k = 64;
+  for (const char* text :
+       {"f32", "lmul-m4", "lmul-formula-m4", "bf16/acc=bf16:sr", "x=e4m3fn@row/w=e4m3fn@block16"}) {
+    const Arithmetic arithmetic = parse_arithmetic(text);
+    Matrix x = draw(kinds[0], m * k, random);
+    for (int64_t i = 0; i < k; ++i) {
+      x[5 * k + i] = kinds[8].draw(random);
+      x[11 * k + i] = kinds[6].draw(random);
+    }
+    const Matrix w = draw(kinds[1], n * k, random);
+    const auto packed = pack_weights(arithmetic, n, k, rows_of(w, k), pool);
+    const Matrix together = multiply(*packed, m, x, pool);
+    for (int64_t row = 0; row < m; ++row) {
+      const Matrix alone =
+          multiply(*packed, 1, Matrix(x.begin() + row * k, x.begin() + (row + 1) * k), pool);
+      expect_same(alone, Matrix(together.begin() + row * n, together.begin() + (row + 1) * n), n,
+                  std::string(text) + ", row " + std::to_string(row) + " alone");
+    }
+  }
+}
+
+TEST(Gemm, WritesNothingBesideItsOutputs) {
+  ThreadPool pool(2);
+  const int64_t m = 11, n = 50, k = 8, stride = 64;
+  const Matrix x(m * k, 1.0f);
+  const Matrix w(n * k, 1.0f);
+  for (const char* text : {"f32", "lmul-m4", "lmul-formula-m4", "bf16/acc=bf16", "acc=f32:sr"}) {
+    const auto packed = pack_weights(parse_arithmetic(text), n, k, rows_of(w, k), pool);
+    Matrix out(m * stride, -7.0f);
+    packed->multiply(m, rows_of(x, k), out.data(), stride, pool);
+    for (int64_t i = 0; i < m * stride; ++i) {
+      if (i % stride >= n)
+        ASSERT_EQ(out[i], -7.0f) << text << " wrote at " << i;
+      else
+        ASSERT_NE(out[i], -7.0f) << text << " left out " << i;
+    }
+  }
+}
+
+TEST(Gemm, EmptySumsAreZero) {
+  ThreadPool pool(2);
+  for (const char* text : {"f32", "lmul-m4", "bf16/acc=bf16(chunk=4)", "x=e4m3fn@row"}) {
+    const Arithmetic arithmetic = parse_arithmetic(text);
+    for (const KernelKind kind : legal_kernels(arithmetic, {2, 3, 0})) {
+      const auto packed = pack_weights(arithmetic, 3, 0, rows_of({}, 0), pool, kind);
+      for (const float value : multiply(*packed, 2, {}, pool)) EXPECT_EQ(value, 0.0f) << text;
+    }
+  }
+}
+
+TEST(Gemm, BlocksThatDoNotDivideAreAnError) {
+  ThreadPool pool(1);
+  const Matrix w(3 * 40, 1.0f);
+  const Arithmetic arithmetic = parse_arithmetic("x=e4m3fn@block16/w=e4m3fn");
+  EXPECT_THROW(lower(arithmetic, {1, 3, 40}), Error);
+  EXPECT_THROW(pack_weights(arithmetic, 3, 40, rows_of(w, 40), pool), Error);
+}
+
+TEST(Gemm, AKernelThatIsNotLegalIsAnError) {
+  ThreadPool pool(1);
+  const Matrix w(4, 1.0f);
+  EXPECT_THROW(
+      pack_weights(parse_arithmetic("lmul-m4"), 1, 4, rows_of(w, 4), pool, KernelKind::native),
+      Error);
+}
+
+TEST(Lower, TakesTheFastKernelForEachPreset) {
+  for (const Preset& preset : presets()) {
+    const Lowering lowering = lower(parse_arithmetic(preset.name), {1, 1, 32});
+    EXPECT_NE(lowering.kernel, KernelKind::wide) << preset.name << ": " << lowering.reason;
+    EXPECT_NE(lowering.kernel, KernelKind::reference) << preset.name << ": " << lowering.reason;
+    EXPECT_FALSE(lowering.reason.empty());
+  }
+  EXPECT_EQ(lower(parse_arithmetic("lmul-m4"), {1, 1, 1}).kernel, KernelKind::adder);
+  EXPECT_EQ(lower(parse_arithmetic("lmul-formula-m4"), {1, 1, 1}).kernel, KernelKind::bilinear);
+  EXPECT_EQ(lower(parse_arithmetic("fp8_e4m3/acc=e4m3fn"), {1, 1, 1}).kernel, KernelKind::wide);
+  EXPECT_EQ(lower(parse_arithmetic("acc=f32:sr"), {1, 1, 1}).kernel, KernelKind::reference);
+}
+
+}  // namespace
+}  // namespace napier
