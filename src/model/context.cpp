@@ -1,5 +1,6 @@
 #include "model/context.hpp"
 
+#include <ggml-cpu.h>
 #include <llama.h>
 
 #include <algorithm>
@@ -19,6 +20,7 @@ constexpr int k_max_ubatch = 2048;
 }  // namespace
 
 void Context::Deleter::operator()(llama_context* context) const { llama_free(context); }
+void Context::Deleter::operator()(ggml_threadpool* threads) const { ggml_threadpool_free(threads); }
 
 Context::Context(const Model& model, const Plan& plan, const ContextOptions& options)
     : model_(&model),
@@ -53,6 +55,12 @@ Context::Context(const Model& model, const Plan& plan, const ContextOptions& opt
                     std::to_string(options.context) + " tokens: " + first_engine_error(),
                 Blame::environment);
   }
+  // The engine would start threads for every part of a graph, and let them spin while Napier's
+  // work.
+  ggml_threadpool_params threads = ggml_threadpool_params_default(options.threads);
+  threads.poll = 0;
+  threads_.reset(ggml_threadpool_new(&threads));
+  if (threads_) llama_attach_threadpool(context_.get(), threads_.get(), threads_.get());
 }
 
 void Context::decode(std::span<const Token> tokens, int outputs) {

@@ -10,6 +10,7 @@
 #include "model/model.hpp"
 #include "napier/plan.hpp"
 
+struct ggml_threadpool;
 struct llama_context;
 
 namespace napier {
@@ -53,11 +54,13 @@ class Context {
  private:
   struct Deleter {
     void operator()(llama_context* context) const;
+    void operator()(ggml_threadpool* threads) const;
   };
 
   const Model* model_;
   std::shared_ptr<PlanRun> run_;
   std::unique_ptr<GraphCensus> census_;  // llama.cpp holds its address
+  std::unique_ptr<ggml_threadpool, Deleter> threads_;
   std::unique_ptr<llama_context, Deleter> context_;
   int position_ = 0;
   int outputs_ = 0;
