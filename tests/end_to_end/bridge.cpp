@@ -39,7 +39,7 @@ EXPORT const char* bridge_multiply(const char* arithmetic, int64_t m, int64_t n,
   }
 }
 
-// Every single product: out[k][m][n] = x[m][k] (*) w[n][k], each a matrix multiplication with K = 1.
+// Every single product: out[k][m][n] = x[m][k] (*) w[n][k], each a matrix product with K = 1.
 EXPORT const char* bridge_products(const char* arithmetic, int64_t m, int64_t n, int64_t k,
                                    const float* x, const float* w, float* out, char* error) {
   try {

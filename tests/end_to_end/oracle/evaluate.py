@@ -12,7 +12,7 @@ def log_softmax(logits):
 
 @dataclass
 class Figures:
-    """Of each scored position: its negative log-likelihood and its divergence from the reference."""
+    """Of each scored position: negative log-likelihood, divergence from the reference."""
     nll: np.ndarray
     kl: np.ndarray
 

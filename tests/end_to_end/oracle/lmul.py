@@ -2,7 +2,7 @@
 
     x = (1 + xm) 2^xe, y = (1 + ym) 2^ye, mantissas cut to k bits; s = xm + ym + 2^-l(k)
     formula reading (Eq. 1)    2^(xe+ye) (1 + s)
-    adder reading (Fig. 2)     2^(xe+ye) max(1 + s, 2 s, 4 (s - 1)): the carries of the bit patterns'
+    adder reading (Fig. 2)     2^(xe+ye) max(1 + s, 2 s, 4 (s - 1)): carries of the patterns'
                                sum run into the exponent
 
 Zero times anything is zero; products are rounded to f32. Shares no code with Napier.
