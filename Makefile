@@ -9,7 +9,7 @@ JOBS  := $(shell nproc)
 STRICT := $(if $(CI),ON,OFF)
 ARITH := f32,bf16,fp8_e4m3,fp8_e5m2,lmul-m4,lmul-m3
 CHUNKS := 20
-SHARED := $(if $(NAPIER_SHARED_DIR),$(NAPIER_SHARED_DIR),../shared)
+SHARED := $(or $(NAPIER_SHARED_DIR),../shared)
 MODEL := $(wildcard $(SHARED)/data/models/stories3M.gguf)
 TEXT  := $(wildcard $(SHARED)/data/text/tinystories.txt)
 
@@ -35,7 +35,8 @@ demo:
 	  echo "make demo needs a model and a text: make demo MODEL=model.gguf TEXT=file.txt" >&2; \
 	  exit 2; }
 	@scripts/setup.sh --no-venv
-	@cmake --preset release >build-configure.log 2>&1 || { cat build-configure.log >&2; exit 1; }
+	@mkdir -p build
+	@cmake --preset release >build/configure.log 2>&1 || { cat build/configure.log >&2; exit 1; }
 	@cmake --build --preset release --target napier
 	@build/napier eval "$(MODEL)" --text "$(TEXT)" --arith $(ARITH) --chunks $(CHUNKS)
 
@@ -53,7 +54,7 @@ bench: setup
 	@build/napier bench
 
 format:
-	@find src include tests bench -name '*.[ch]pp' -exec clang-format -i {} + 2>/dev/null
+	@find $(wildcard src include tests bench) \( -name '*.[ch]pp' -o -name '*.h' \) -exec clang-format -i {} +
 
 clean:
 	@rm -rf build build-debug build-asan build-asan-core
