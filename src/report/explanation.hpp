@@ -1,0 +1,18 @@
+// What an arithmetic does, in words and worked on two numbers.
+#pragma once
+
+#include <string>
+
+#include "napier/arithmetic.hpp"
+
+namespace napier {
+
+// For people: the operands' bits, the product step by step beside the exact one, one step of the
+// sum, and the kernel that would run it.
+std::string explanation(const Arithmetic& arithmetic, float x, float w);
+
+// The two numbers' product as the explanation's steps give it: for tests, equal to what
+// Multiplier::multiply gives for operands without scaling.
+Dyadic explained_product(const Arithmetic& arithmetic, float x, float w);
+
+}  // namespace napier
