@@ -3,8 +3,8 @@
 The products and, per matrix, the sums are the same bits (test_matmuls.py). Over a whole model they
 cannot be: norms, soft-max and SiLU differ in the last bit between any two implementations, now and
 then such a bit decides which way an operand is truncated, and the difference travels on. How far,
-the oracle shows by itself: run with sums in another, equally legal, order. BOS makes this worse: the
-same first position stands in every chunk, so what a flip changes there does not average out.
+the oracle shows by itself: run with sums in another, equally legal, order. BOS makes this worse:
+the same first position stands in every chunk, so what a flip changes there does not average out.
 """
 import json
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ def multiplier(lmul, setup, sums):
     def multiply(name, x, w):
         if setup == "everywhere" or name.startswith(("kq-", "kqv-")):
             return lmul.matmul(x, w, sums)
-        return exact_matmul(x, w)
+        return exact_matmul(x, w, sums)
 
     return multiply
 
@@ -50,8 +50,8 @@ class Comparison:
 
 @pytest.fixture(scope="module")
 def comparison(model, tokens, napier, model_path, text_path, full_tier):
-    chunks = 40 if full_tier else 10
-    cases = [(name, setup) for setup in SETUPS for name in (LMULS if full_tier else ["lmul-m4"])]
+    chunks = 80 if full_tier else 20
+    cases = [(name, setup) for setup in SETUPS for name in (LMULS if full_tier else ["lmul-m4", "lmul-m3"])]
     courses = {(name, setup, sums): multiplier(LMULS[name], setup, sums)
                for name, setup in cases for sums in ORDERS}
     oracle = evaluate(model, tokens, CONTEXT, chunks, courses | {"f32": plain})

@@ -51,27 +51,48 @@ class LMul:
                 np.maximum(factor, 4 * (s - 1), out=factor)
         factor *= x_power
         factor *= w_power
-        return np.clip(factor, -F32_MAX, F32_MAX, out=factor).astype(np.float32)
+        if factor.dtype == np.float64:
+            factor = np.clip(factor, -F32_MAX, F32_MAX, out=factor).astype(np.float32)
+        return factor
 
     def matmul(self, x, w, sums="f64"):
         """out[..., m, n] = sum over k of x[..., m, k] (*) w[..., n, k].
 
         `sums`: "f64" (rounded to f32 once, at the end), "f32" (in order of k) or "f32 reversed".
         """
-        # k goes first, so that a step of the loop is one outer product of neighbouring numbers.
-        xp, xm = (np.ascontiguousarray(np.moveaxis(a, -1, 0)[..., :, None])
-                  for a in split(truncate(x, self.kept)))
-        wp, wm = (np.ascontiguousarray(np.moveaxis(a, -1, 0)[..., None, :])
-                  for a in split(truncate(w, self.kept)))
-        steps = range(len(xp))
-        total = np.zeros(np.broadcast_shapes(xp.shape[1:], wp.shape[1:]),
-                         np.float64 if sums == "f64" else np.float32)
-        for k in reversed(steps) if sums == "f32 reversed" else steps:
-            total += self._products(xp[k], xm[k], wp[k], wm[k])
-        return total.astype(np.float32)
+        x, w = split(truncate(x, self.kept)), split(truncate(w, self.kept))
+        if is_middling(x[0]) and is_middling(w[0]):  # f32 is as exact as f64 there, and faster
+            x, w = ([a.astype(np.float32) for a in operand] for operand in (x, w))
+        xp, xm = (k_first(a)[..., :, None] for a in x)
+        wp, wm = (k_first(a)[..., None, :] for a in w)
+        return summed(lambda k: self._products(xp[k], xm[k], wp[k], wm[k]), len(xp), sums)
 
 
-def exact_matmul(x, w):
-    """The ordinary product of f32 matrices, summed in f64, rounded to f32."""
+def is_middling(powers):
+    """Whether products of two such powers of two, or zeros, stay far from the ends of f32."""
+    size = np.abs(powers[powers != 0])
+    return size.size == 0 or (size.min() >= 2.0**-60 and size.max() <= 2.0**60)
+
+
+def k_first(a):
+    """The last axis first: a step of the sum is then one outer product of neighbouring numbers."""
+    return np.ascontiguousarray(np.moveaxis(a, -1, 0))
+
+
+def summed(term, count, sums):
+    """The sum of term(k) for k < count, as f32."""
+    total = np.float64(0)
+    for k in reversed(range(count)) if sums == "f32 reversed" else range(count):
+        total = total + term(k)
+        if sums != "f64":
+            total = total.astype(np.float32)
+    return total.astype(np.float32)
+
+
+def exact_matmul(x, w, sums="f64"):
+    """The ordinary product of f32 matrices. `sums` as above; a product is not rounded by itself."""
     x, w = np.asarray(x, np.float64), np.asarray(w, np.float64)
-    return np.matmul(x, np.swapaxes(w, -1, -2)).astype(np.float32)
+    if sums == "f64":
+        return np.matmul(x, np.swapaxes(w, -1, -2)).astype(np.float32)
+    x, w = k_first(x)[..., :, None], k_first(w)[..., None, :]
+    return summed(lambda k: x[k] * w[k], len(x), sums)
