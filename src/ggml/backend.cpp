@@ -27,6 +27,7 @@ namespace napier {
 namespace {
 
 constexpr const char* k_name = "NAPIER";
+constexpr const char* k_weights_name = "NAPIER_WEIGHTS";
 constexpr size_t k_alignment = 64;
 
 // ---- state shared by all llama_contexts ----
@@ -151,14 +152,6 @@ uint64_t keepable_in(const ggml_tensor* tensor) {
   if (buffer->usage != GGML_BACKEND_BUFFER_USAGE_WEIGHTS) return 0;
   if ((owner->flags | tensor->flags) & GGML_TENSOR_FLAG_PARAM) return 0;
   return memory_of(buffer).number;
-}
-
-// llama.cpp asks for every weight of a model, in a buffer of no size, whether it could be
-// multiplied from there. All are taken: any later plan may name them.
-bool is_question_of_loader(const ggml_tensor* node) {
-  const ggml_backend_buffer_t buffer = node->src[0]->buffer;
-  return buffer && buffer->buft == backend_buffer_type() && buffer->size == 0 &&
-         buffer->usage != GGML_BACKEND_BUFFER_USAGE_WEIGHTS;
 }
 
 // ---- backend: one for each llama_context ----
@@ -290,10 +283,16 @@ void backend_set_n_threads(ggml_backend_t backend, int threads) {
   static_cast<Backend*>(backend->context)->threads = threads;
 }
 
-// ---- device ----
+// ---- devices ----
+
+// Two, because ggml's scheduler and llama.cpp's loader ask for opposite things:
+//   NAPIER          computes, in the CPU backend's buffer type: the scheduler hands a
+//   multiplication
+//                   of activations to us only from a backend of the same buffer type as ours;
+//   NAPIER_WEIGHTS  computes nothing and has the buffer type that weights are loaded into: one not
+//                   the CPU's, else the CPU backend would repack them where we cannot read them.
 
 bool supports_matmul(const ggml_tensor* node) {
-  if (is_question_of_loader(node)) return is_readable(node->src[0]);
   const std::shared_ptr<PlanRun> plan = active_plan();
   if (!plan) return false;
   const auto matmul = identify_matmul(node, plan->plan());
@@ -338,7 +337,18 @@ bool device_supports_op(ggml_backend_dev_t, const ggml_tensor* node) {
   }
 }
 
-const char* device_name(ggml_backend_dev_t) { return k_name; }
+// llama.cpp asks for every weight, in a buffer of no size, whether it could be multiplied from
+// there. All are taken, as any later plan may name them. What the scheduler asks is declined.
+bool weights_device_supports_op(ggml_backend_dev_t, const ggml_tensor* node) {
+  if (node->op != GGML_OP_MUL_MAT && node->op != GGML_OP_MUL_MAT_ID) return false;
+  const ggml_backend_buffer_t buffer = node->src[0]->buffer;
+  return buffer && buffer->buft == backend_buffer_type() && buffer->size == 0 &&
+         buffer->usage != GGML_BACKEND_BUFFER_USAGE_WEIGHTS;
+}
+
+const char* device_name(ggml_backend_dev_t device) {
+  return static_cast<const char*>(device->context);
+}
 const char* device_description(ggml_backend_dev_t) {
   return "Napier: matrix multiplications in other arithmetics";
 }
@@ -346,7 +356,6 @@ void device_memory(ggml_backend_dev_t, size_t* free, size_t* total) { *free = *t
 enum ggml_backend_dev_type device_type(ggml_backend_dev_t) {
   return GGML_BACKEND_DEVICE_TYPE_ACCEL;
 }
-ggml_backend_buffer_type_t device_buffer_type(ggml_backend_dev_t) { return backend_buffer_type(); }
 
 void device_props(ggml_backend_dev_t device, ggml_backend_dev_props* props) {
   *props = {};
@@ -366,7 +375,11 @@ ggml_backend_t device_init(ggml_backend_dev_t device, const char*) {
   iface.graph_compute = backend_compute;
   auto* context = new (std::nothrow) Backend;
   auto* backend = new (std::nothrow) ggml_backend;
-  if (!context || !backend) return nullptr;
+  if (!context || !backend) {
+    delete context;
+    delete backend;
+    return nullptr;
+  }
   *backend = {};
   backend->guid = &guid;
   backend->iface = iface;
@@ -375,31 +388,56 @@ ggml_backend_t device_init(ggml_backend_dev_t device, const char*) {
   return backend;
 }
 
+ggml_backend_buffer_type_t device_buffer_type(ggml_backend_dev_t) {
+  return ggml_backend_cpu_buffer_type();
+}
+ggml_backend_buffer_type_t weights_device_buffer_type(ggml_backend_dev_t) {
+  return backend_buffer_type();
+}
+
 ggml_backend_buffer_t device_buffer_from_pointer(ggml_backend_dev_t, void* pointer, size_t size,
                                                  size_t) {
+  return ggml_backend_cpu_buffer_from_ptr(pointer, size);
+}
+ggml_backend_buffer_t weights_device_buffer_from_pointer(ggml_backend_dev_t, void* pointer,
+                                                         size_t size, size_t) {
   return make_buffer(static_cast<char*>(pointer), size, false);
 }
 
-// Any host memory can be read: KV caches and activations lie in the CPU backend's.
+// Any host memory can be read: weights in our own, KV caches and activations in the CPU backend's.
 bool device_supports_buffer_type(ggml_backend_dev_t, ggml_backend_buffer_type_t type) {
   return ggml_backend_buft_is_host(type);
 }
 
-ggml_backend_dev_t device() {
+ggml_backend_device* make_device(const char* name) {
+  auto* device = new ggml_backend_device{};
+  device->iface.get_name = device_name;
+  device->iface.get_description = device_description;
+  device->iface.get_memory = device_memory;
+  device->iface.get_type = device_type;
+  device->iface.get_props = device_props;
+  device->iface.init_backend = device_init;
+  device->iface.get_buffer_type = device_buffer_type;
+  device->iface.buffer_from_host_ptr = device_buffer_from_pointer;
+  device->iface.supports_op = device_supports_op;
+  device->iface.supports_buft = device_supports_buffer_type;
+  device->reg = ggml_backend_registration();
+  device->context = const_cast<char*>(name);
+  return device;
+}
+
+ggml_backend_dev_t computing_device() {
+  static ggml_backend_device* instance = make_device(k_name);
+  return instance;
+}
+
+ggml_backend_dev_t weights_device() {
   static ggml_backend_device* instance = [] {
-    auto* made = new ggml_backend_device{};
-    made->iface.get_name = device_name;
-    made->iface.get_description = device_description;
-    made->iface.get_memory = device_memory;
-    made->iface.get_type = device_type;
-    made->iface.get_props = device_props;
-    made->iface.init_backend = device_init;
-    made->iface.get_buffer_type = device_buffer_type;
-    made->iface.buffer_from_host_ptr = device_buffer_from_pointer;
-    made->iface.supports_op = device_supports_op;
-    made->iface.supports_buft = device_supports_buffer_type;
-    made->reg = ggml_backend_registration();
-    return made;
+    ggml_backend_device* device = make_device(k_weights_name);
+    device->iface.get_buffer_type = weights_device_buffer_type;
+    device->iface.buffer_from_host_ptr = weights_device_buffer_from_pointer;
+    device->iface.supports_op = weights_device_supports_op;
+    return device;
   }();
   return instance;
 }
@@ -409,8 +447,10 @@ size_t buffer_type_alignment(ggml_backend_buffer_type_t) { return k_alignment; }
 bool buffer_type_is_host(ggml_backend_buffer_type_t) { return true; }
 
 const char* registration_name(ggml_backend_reg_t) { return k_name; }
-size_t registration_device_count(ggml_backend_reg_t) { return 1; }
-ggml_backend_dev_t registration_device(ggml_backend_reg_t, size_t) { return device(); }
+size_t registration_device_count(ggml_backend_reg_t) { return 2; }
+ggml_backend_dev_t registration_device(ggml_backend_reg_t, size_t index) {
+  return index == 0 ? computing_device() : weights_device();
+}
 
 void* registration_function(ggml_backend_reg_t, const char* name) {
   if (std::strcmp(name, "ggml_backend_set_n_threads") == 0) {
@@ -428,7 +468,7 @@ ggml_backend_buffer_type_t backend_buffer_type() {
     made->iface.alloc_buffer = buffer_allocate;
     made->iface.get_alignment = buffer_type_alignment;
     made->iface.is_host = buffer_type_is_host;
-    made->device = device();
+    made->device = weights_device();
     return made;
   }();
   return instance;

@@ -1,5 +1,5 @@
-// The device NAPIER of ggml: matrix multiplications named by the active plan run here, all else in
-// the program's other backends. See session.hpp for what a program sets and asks.
+// The devices of ggml that Napier adds: matrix multiplications named by the active plan run here,
+// all else in the program's other backends. See session.hpp for what a program sets and asks.
 #pragma once
 
 #include <ggml-backend.h>
@@ -8,14 +8,14 @@
 
 namespace napier {
 
-// The registration of the device; the same at every call. For hosts that load plugins themselves.
+// The registration of the devices; the same at every call. For hosts that load plugins themselves.
 ggml_backend_reg_t ggml_backend_registration();
 
-// Makes the device known to ggml. Once, before a model is loaded; more often does no harm.
+// Makes them known to ggml. Once, before a model is loaded; more often does no harm.
 void register_ggml_backend();
 
-// The device's buffer type: host memory that the CPU backend can use too, but of its own type, so
-// that the CPU backend cannot take weights away to repack them in its layout.
+// The buffer type that models are loaded into: host memory that the CPU backend can use too, but of
+// its own type, so that the CPU backend cannot take weights away to repack them in its layout.
 ggml_backend_buffer_type_t backend_buffer_type();
 
 // The packed weights held now.

@@ -1,6 +1,5 @@
 #include "ggml/tensors.hpp"
 
-#include <cstdlib>
 #include <cstring>
 #include <string>
 
@@ -18,12 +17,20 @@ bool is_weight(const ggml_tensor* tensor) {
          ggml_backend_buffer_get_usage(owner->buffer) == GGML_BACKEND_BUFFER_USAGE_WEIGHTS;
 }
 
+// The layer of a cache tensor named "cache_k_l3" or "cache_v_l3"; empty for others, copies of caches
+// ("cache_k_l3 (view) (copy)") included.
+std::string_view cache_layer(const ggml_tensor* tensor) {
+  const std::string_view name = tensor->name;
+  if (!name.starts_with("cache_k_l") && !name.starts_with("cache_v_l")) return {};
+  const std::string_view layer = name.substr(9);
+  return layer.find_first_not_of("0123456789") == layer.npos ? layer : std::string_view();
+}
+
 // The cache tensor that an operand of attention is a view, copy or permutation of, or nullptr.
 const ggml_tensor* cache_of(const ggml_tensor* tensor) {
   for (int step = 0; tensor && step < 8; step++) {
     const ggml_tensor* owner = data_owner(tensor);
-    if (std::strncmp(owner->name, "cache_k_l", 9) == 0) return owner;
-    if (std::strncmp(owner->name, "cache_v_l", 9) == 0) return owner;
+    if (!cache_layer(owner).empty()) return owner;
     tensor = owner->src[0];
   }
   return nullptr;
@@ -80,7 +87,7 @@ bool hides_named_matmuls(const ggml_tensor* node, const Plan& plan) {
     case GGML_OP_FLASH_ATTN_EXT: {
       // Without it this layer would have kq-N and kqv-N; N stands in its cache's name.
       const ggml_tensor* cache = cache_of(node->src[1]);
-      const std::string layer = cache ? cache->name + 9 : "0";
+      const std::string layer(cache ? cache_layer(cache) : "0");
       return plan.match("kq-" + layer) || plan.match("kqv-" + layer);
     }
     case GGML_OP_GATED_DELTA_NET:
