@@ -2,9 +2,9 @@
 #include "napier/arithmetic.hpp"
 
 #include <optional>
+#include <string>
 #include <tuple>
 #include <utility>
-#include <string>
 #include <vector>
 
 #include "cursor.hpp"
@@ -38,9 +38,10 @@ const RoundingName* find_rounding(std::string_view name) {
   return nullptr;
 }
 
-// "(seed)" behind sr.
+// "(seed)" behind sr. A parenthesis may be the accumulator's instead: sr(chunk=16).
 uint32_t take_seed(Cursor& cursor, Rounding rounding) {
-  if (rounding != Rounding::stochastic || !cursor.take('(')) return 0;
+  if (rounding != Rounding::stochastic || cursor.rest().starts_with("(chunk=")) return 0;
+  if (!cursor.take('(')) return 0;
   const uint32_t seed = cursor.number(0, 0xFFFFFFFF, "the seed of sr(seed)");
   cursor.expect(')', "after the seed");
   return seed;
@@ -131,8 +132,7 @@ ScaleLevel take_scale_level(Cursor& cursor) {
     const size_t method_begin = cursor.offset();
     const std::string method(cursor.word());
     if (method != "absmax") {
-      cursor.fail_at(method_begin,
-                     "unknown scale method '" + method + "': expected absmax");
+      cursor.fail_at(method_begin, "unknown scale method '" + method + "': expected absmax");
     }
   }
   cursor.expect(')', "after the scale's format");
@@ -185,9 +185,9 @@ void take_setting(Cursor& cursor, const MultiplierFamily& family, std::vector<in
     if (family.parameters[i].name == key) index = i;
   }
   if (index == family.parameters.size()) {
-    cursor.fail_at(begin, std::string(family.name) + " has no setting '" + key + "'" +
-                              (names.empty() ? ": it has none"
-                                             : ": expected " + alternatives(names)));
+    cursor.fail_at(begin,
+                   std::string(family.name) + " has no setting '" + key + "'" +
+                       (names.empty() ? ": it has none" : ": expected " + alternatives(names)));
   }
   if (given[index]) cursor.fail_at(begin, "'" + key + "' is given twice");
   given[index] = true;

@@ -38,8 +38,8 @@ constexpr std::array k_formats = {
     NamedFormat{"e3m2fn", with(3, 2, Specials::none), "e3m2 float6_e3m2fn", "OCP MX FP6 E3M2"},
     NamedFormat{"e2m3fn", with(2, 3, Specials::none), "e2m3 float6_e2m3fn", "OCP MX FP6 E2M3"},
     NamedFormat{"e2m1fn", with(2, 1, Specials::none), "e2m1 float4_e2m1fn", "OCP MX FP4 E2M1"},
-    NamedFormat{"e8m0", Format{8, 0, 127, Specials::fn, false, false},
-                "e8m0fnu float8_e8m0fnu", "OCP MX scale: 2^-127 .. 2^127, no zero, no sign"},
+    NamedFormat{"e8m0", Format{8, 0, 127, Specials::fn, false, false}, "e8m0fnu float8_e8m0fnu",
+                "OCP MX scale: 2^-127 .. 2^127, no zero, no sign"},
 };
 
 struct SpecialsName {
@@ -86,10 +86,11 @@ std::vector<std::string> format_names() {
 Format parse_shape(Cursor& cursor) {
   const size_t begin = cursor.offset();
   const auto unknown = [&]() {
-    cursor.fail_at(begin, "unknown format '" + std::string(cursor.text().substr(begin)) +
-                              "': name one of " + alternatives(format_names()) +
-                              ", or a shape such as e5m3 (0 to 11 exponent, 0 to 23 mantissa bits)" +
-                              suggestion(cursor.text().substr(begin), format_names()));
+    cursor.fail_at(
+        begin, "unknown format '" + std::string(cursor.text().substr(begin)) + "': name one of " +
+                   alternatives(format_names()) +
+                   ", or a shape such as e5m3 (0 to 11 exponent, 0 to 23 mantissa bits)" +
+                   suggestion(cursor.text().substr(begin), format_names()));
   };
   const auto digits = [&](int max, const char* what) {
     const size_t at = cursor.offset();
@@ -167,25 +168,30 @@ std::string format_name(const Format& format) {
   for (const NamedFormat& named : k_formats) {
     if (named.format == format) return std::string(named.name);
   }
-  const std::string shape = "e" + std::to_string(format.exponent_bits) + "m" +
-                            std::to_string(format.mantissa_bits);
-  std::string name = shape;
-  if (format.bias != default_bias(format.exponent_bits, format.specials)) {
-    name += "b" + std::to_string(format.bias);
-  }
-  const Specials bare = format.exponent_bits == 0 ? Specials::none : Specials::ieee;
-  const bool finite_shape = is_ocp_finite_shape(format.exponent_bits, format.mantissa_bits);
-  // A bare shape that is some named format's alias says that format, so say it in full.
-  if (format.specials != bare || (name == shape && find_named(shape))) {
-    switch (format.specials) {
-      case Specials::ieee: name += "ieee"; break;
-      case Specials::fn: name += finite_shape ? "fnnan" : "fn"; break;
-      case Specials::fnuz: name += "fnuz"; break;
-      case Specials::none: name += "none"; break;
+  const auto spelt = [&](bool with_specials, bool with_bias) {
+    std::string name =
+        "e" + std::to_string(format.exponent_bits) + "m" + std::to_string(format.mantissa_bits);
+    if (with_bias || format.bias != default_bias(format.exponent_bits, format.specials)) {
+      name += "b" + std::to_string(format.bias);
     }
-  }
-  if (!format.has_subnormals) name += "nosub";
-  if (!format.is_signed) name += "u";
+    const Specials bare = format.exponent_bits == 0 ? Specials::none : Specials::ieee;
+    if (with_specials || format.specials != bare) {
+      const bool finite = is_ocp_finite_shape(format.exponent_bits, format.mantissa_bits);
+      switch (format.specials) {
+        case Specials::ieee: name += "ieee"; break;
+        case Specials::fn: name += finite ? "fnnan" : "fn"; break;
+        case Specials::fnuz: name += "fnuz"; break;
+        case Specials::none: name += "none"; break;
+      }
+    }
+    if (!format.has_subnormals) name += "nosub";
+    if (!format.is_signed) name += "u";
+    return name;
+  };
+  // A short shape may be another format's alias ("e2m1", "e8m0fnu"): then say more of it.
+  std::string name = spelt(false, false);
+  if (find_named(name)) name = spelt(true, false);
+  if (find_named(name)) name = spelt(true, true);
   return name;
 }
 

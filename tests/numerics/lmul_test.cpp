@@ -17,8 +17,8 @@ constexpr uint32_t k_magnitude = 0x7FFFFFFF;
 constexpr uint32_t k_first_normal = 0x00800000;
 constexpr uint32_t k_infinity = 0x7F800000;
 
-// What the formula is silent on: zeros, subnormals, infinities, NaNs, results that are none of f32's
-// normal numbers.
+// What the formula is silent on: zeros, subnormals, infinities, NaNs, results that are not among
+// f32's normal numbers.
 bool is_defined(uint32_t x, uint32_t y, uint32_t subtrahend) {
   const uint64_t a = x & k_magnitude;
   const uint64_t b = y & k_magnitude;

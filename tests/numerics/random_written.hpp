@@ -1,0 +1,119 @@
+// Random formats, arithmetics and plans, over whatever the registries hold.
+#pragma once
+
+#include <random>
+#include <string>
+#include <vector>
+
+#include "napier/arithmetic.hpp"
+#include "napier/plan.hpp"
+
+namespace napier::test {
+
+class RandomWritten {
+ public:
+  explicit RandomWritten(uint64_t seed) : random_(seed) {}
+
+  uint64_t below(uint64_t n) { return random_() % n; }
+
+  // Of the registry, or any shape that parse_format() takes and that has at most `bits` bits.
+  Format format(int bits, bool with_zero = false) {
+    for (;;) {
+      Format f;
+      if (below(2) == 0) {
+        f = named_formats()[below(named_formats().size())].format;
+      } else {
+        f.exponent_bits = static_cast<uint8_t>(below(12));
+        f.mantissa_bits = static_cast<uint8_t>(below(24));
+        f.specials = static_cast<Specials>(below(4));
+        f.bias = static_cast<int16_t>(below(4) ? default_bias(f.exponent_bits, f.specials)
+                                               : static_cast<int>(below(601)) - 300);
+        f.has_subnormals = f.exponent_bits == 0 || below(3) != 0;
+        f.is_signed = below(4) != 0;
+        if (f.exponent_bits == 0 && f.specials == Specials::ieee) continue;
+        if (!f.is_signed && f.specials == Specials::fnuz) continue;
+        if (f.exponent_bits + f.mantissa_bits == 0 || f.bits() > 32) continue;
+        if (f.max_code() > f.magnitude_mask() || f.max_code() < f.min_positive_code()) continue;
+      }
+      if (f.bits() <= bits && (!with_zero || f.has_zero())) return f;
+    }
+  }
+
+  Cast cast(Format format, Overflow overflow) {
+    Cast c{format, Rounding::nearest_even, 0, overflow};
+    if (below(2) == 0) c.rounding = k_rounding_names[below(k_rounding_names.size())].rounding;
+    if (c.rounding == Rounding::stochastic && below(2) == 0) {
+      c.seed = static_cast<uint32_t>(random_());
+    }
+    if (below(3) == 0) c.overflow = below(2) ? Overflow::infinity : Overflow::saturate;
+    return c;
+  }
+
+  Operand operand() {
+    Operand o;
+    o.cast = cast(format(32), Overflow::saturate);
+    o.subnormals = static_cast<Subnormals>(below(3));
+    for (const Granularity granularity :
+         {Granularity::block, Granularity::row, Granularity::tensor}) {
+      if (below(4) != 0) continue;
+      ScaleLevel level{granularity, 0, k_f32, ScaleMethod::absmax};
+      if (granularity == Granularity::block) level.block = 1 + static_cast<uint32_t>(below(1024));
+      if (below(2) == 0) level.format = format(32);
+      o.scaling.push_back(level);
+    }
+    return o;
+  }
+
+  Multiplier multiplier() {
+    const MultiplierFamily& family = *multiplier_families()[below(multiplier_families().size())];
+    std::vector<int> settings;
+    for (const Parameter& parameter : family.parameters) {
+      int value = parameter.fallback;
+      if (below(2) == 0) {
+        const uint64_t span = parameter.words.empty()
+                                  ? static_cast<uint64_t>(parameter.max - parameter.min + 1)
+                                  : parameter.words.size();
+        value = (parameter.words.empty() ? parameter.min : 0) + static_cast<int>(below(span));
+      }
+      settings.push_back(value);
+    }
+    std::optional<Cast> product;
+    if (below(2) == 0) product = cast(format(64), Overflow::saturate);
+    return Multiplier(family, settings, product);
+  }
+
+  Accumulator accumulator() {
+    Accumulator a;
+    const Format f = format(64, true);
+    a.cast = cast(f, Accumulator::default_overflow(f));
+    if (below(2) != 0) return a;
+    a.chunk = 1 + static_cast<uint32_t>(below(4096));
+    if (below(2) == 0) {
+      a.outer = format(64, true);
+      // Written as nothing where it says nothing.
+      if (*a.outer == f && a.outer_cast() == a.cast) a.outer.reset();
+    }
+    return a;
+  }
+
+  Arithmetic arithmetic() {
+    if (below(8) == 0) return parse_arithmetic(presets()[below(presets().size())].name);
+    return {operand(), operand(), multiplier(), accumulator()};
+  }
+
+  Plan plan() {
+    static constexpr std::string_view alphabet = "abk*?[]!-._0129";
+    Plan p;
+    for (uint64_t rules = 1 + below(4); rules > 0; --rules) {
+      std::string pattern;
+      for (uint64_t i = 1 + below(12); i > 0; --i) pattern += alphabet[below(alphabet.size())];
+      p.rules.push_back({pattern, arithmetic()});
+    }
+    return p;
+  }
+
+ private:
+  std::mt19937_64 random_;
+};
+
+}  // namespace napier::test
