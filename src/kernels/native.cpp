@@ -26,7 +26,7 @@ HWY_INLINE VecF32 fused(VecF32 x, VecF32 w, VecF32 sum) {
   const F32 d;
   const hn::Half<F32> dh;
   const F64 d64;
-  const auto half = [&](auto x, auto w, auto sum) HWY_ATTR {
+  const auto half = [&](auto x, auto w, auto sum) NAPIER_LAMBDA {
     const VecF64 product = hn::Mul(hn::PromoteTo(d64, x), hn::PromoteTo(d64, w));
     return to_f32(add_to_odd(hn::PromoteTo(d64, sum), product));
   };

@@ -7,6 +7,7 @@
 #include <hwy/highway.h>
 
 #include "kernels/round_to-inl.h"
+#include "kernels/unroll-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace napier {
@@ -44,7 +45,7 @@ void round_row(const Quantiser& q, const float* in, int64_t count, float scale, 
   const hn::Rebind<float, F64> df;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   const VecF64 divisor = hn::Set(d, double{scale});
-  const auto vector = [&](const float* from, T* to) HWY_ATTR {
+  const auto vector = [&](const float* from, T* to) NAPIER_LAMBDA {
     VecF64 v = hn::PromoteTo(d, hn::LoadU(df, from));
     if (scale != 1.0f) v = hn::Div(v, divisor);
     store(quantise_vector(q, v), to);

@@ -9,6 +9,7 @@
 #include <hwy/highway.h>
 
 #include "kernels/quantise.hpp"
+#include "kernels/unroll-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace napier {
@@ -27,9 +28,9 @@ HWY_INLINE VecF64 redirect(const RoundSpec& spec, VecF64 v, VecF64 a, VecF64 r, 
   const F64 d;
   const VecF64 zero = hn::Zero(d);
   const auto step_up = [&](auto where)
-                           HWY_ATTR { return hn::Add(r, hn::IfThenElseZero(where, q)); };
+                           NAPIER_LAMBDA { return hn::Add(r, hn::IfThenElseZero(where, q)); };
   const auto step_down = [&](auto where)
-                             HWY_ATTR { return hn::Sub(r, hn::IfThenElseZero(where, q)); };
+                             NAPIER_LAMBDA { return hn::Sub(r, hn::IfThenElseZero(where, q)); };
   switch (spec.rounding) {
     case Rounding::nearest_away: return step_up(hn::Eq(hn::Sub(a, r), hn::Mul(q, hn::Set(d, 0.5))));
     case Rounding::toward_zero: return step_down(hn::Gt(r, a));

@@ -40,7 +40,7 @@ HWY_INLINE void tile(const Product& product, const PanelTask<float>& task, int64
   constexpr int k_vectors = NP * NV;
   const float* x = task.x + row * task.x_stride;
   const float* w = task.w + first_panel * task.panel_stride + column;
-  const auto output = [&](int v) HWY_ATTR {  // the first column of a vector
+  const auto output = [&](int v) NAPIER_LAMBDA {  // the first column of a vector
     return (first_panel + v / NV) * k_panel + column + (v % NV) * lanes;
   };
   // Runs but the last leave their sums here.
@@ -48,24 +48,25 @@ HWY_INLINE void tile(const Product& product, const PanelTask<float>& task, int64
 
   for (int64_t run = 0, k = 0; run < task.runs; ++run) {
     VecF32 sums[MR][k_vectors];
-    unrolled<MR>([&](auto r) HWY_ATTR {
-      unrolled<k_vectors>([&](auto v) HWY_ATTR { sums[r][v] = hn::Zero(d); });
+    unrolled<MR>([&](auto r) NAPIER_LAMBDA {
+      unrolled<k_vectors>([&](auto v) NAPIER_LAMBDA { sums[r][v] = hn::Zero(d); });
     });
     for (; k < task.run_ends[run]; ++k) {
       typename Product::Weight weights[k_vectors];
-      unrolled<k_vectors>([&](auto v) HWY_ATTR {
+      unrolled<k_vectors>([&](auto v) NAPIER_LAMBDA {
         weights[v] =
             product.load(w + (v / NV) * task.panel_stride + k * k_panel + (v % NV) * lanes);
       });
-      unrolled<MR>([&](auto r) HWY_ATTR {
+      unrolled<MR>([&](auto r) NAPIER_LAMBDA {
         const auto activation = product.broadcast(x + r * task.x_stride + k * Product::k_group);
-        unrolled<k_vectors>(
-            [&](auto v) HWY_ATTR { sums[r][v] = product.add(activation, weights[v], sums[r][v]); });
+        unrolled<k_vectors>([&](auto v) NAPIER_LAMBDA {
+          sums[r][v] = product.add(activation, weights[v], sums[r][v]);
+        });
       });
     }
 
-    unrolled<MR>([&](auto r) HWY_ATTR {
-      unrolled<k_vectors>([&](auto v) HWY_ATTR {
+    unrolled<MR>([&](auto r) NAPIER_LAMBDA {
+      unrolled<k_vectors>([&](auto v) NAPIER_LAMBDA {
         VecF32 sum = sums[r][v];
         const int64_t first = output(v);
         if (task.x_scale != nullptr) {

@@ -11,6 +11,11 @@
 #include <type_traits>
 #include <utility>
 
+// What a lambda needs beside vectors: the instruction set, and to be inlined. Left out of line, it
+// keeps what it captures in memory.
+#undef NAPIER_LAMBDA
+#define NAPIER_LAMBDA HWY_ATTR __attribute__((always_inline))
+
 HWY_BEFORE_NAMESPACE();
 namespace napier {
 namespace HWY_NAMESPACE {
@@ -19,7 +24,7 @@ namespace HWY_NAMESPACE {
 // where every index is a constant, and g++ 12 leaves larger loops rolled.
 template <int N, class Body>
 HWY_INLINE void unrolled(const Body& body) {
-  [&]<int... I>(std::integer_sequence<int, I...>) HWY_ATTR {
+  [&]<int... I>(std::integer_sequence<int, I...>) NAPIER_LAMBDA {
     (body(std::integral_constant<int, I>()), ...);
   }
   (std::make_integer_sequence<int, N>());

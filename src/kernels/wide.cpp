@@ -122,32 +122,32 @@ HWY_INLINE void wide_tile(const WideSpec& wide, const Product& product, const Pa
   for (int64_t run = 0, k = 0; run < task.runs; ++run) {
     const int64_t run_end = task.run_ends[run];
     VecF64 chunks[MR][NV];
-    unrolled<MR>([&](auto r) HWY_ATTR {
-      unrolled<NV>([&](auto v) HWY_ATTR { chunks[r][v] = hn::Zero(d); });
+    unrolled<MR>([&](auto r) NAPIER_LAMBDA {
+      unrolled<NV>([&](auto v) NAPIER_LAMBDA { chunks[r][v] = hn::Zero(d); });
     });
     do {
       const int64_t end = wide.chunk == 0 ? run_end : std::min(run_end, k + wide.chunk);
       VecF64 sums[MR][NV];
-      unrolled<MR>([&](auto r) HWY_ATTR {
-        unrolled<NV>([&](auto v) HWY_ATTR { sums[r][v] = hn::Zero(d); });
+      unrolled<MR>([&](auto r) NAPIER_LAMBDA {
+        unrolled<NV>([&](auto v) NAPIER_LAMBDA { sums[r][v] = hn::Zero(d); });
       });
       for (; k < end; ++k) {
         typename Product::Weight weights[NV];
-        unrolled<NV>([&](auto v) HWY_ATTR {
+        unrolled<NV>([&](auto v) NAPIER_LAMBDA {
           weights[v] = product.weight(load(w + k * k_panel + v * lanes));
         });
-        unrolled<MR>([&](auto r) HWY_ATTR {
+        unrolled<MR>([&](auto r) NAPIER_LAMBDA {
           const auto activation =
               product.activation(hn::Set(d, static_cast<double>(x[r * task.x_stride + k])));
-          unrolled<NV>([&](auto v) HWY_ATTR {
+          unrolled<NV>([&](auto v) NAPIER_LAMBDA {
             VecF64 term = product(activation, weights[v]);
             if (wide.product) term = round_to(*wide.product, term);
             sums[r][v] = add_rounded<S>(wide.accumulator, sums[r][v], term);
           });
         });
       }
-      unrolled<MR>([&](auto r) HWY_ATTR {
-        unrolled<NV>([&](auto v) HWY_ATTR {
+      unrolled<MR>([&](auto r) NAPIER_LAMBDA {
+        unrolled<NV>([&](auto v) NAPIER_LAMBDA {
           if (wide.chunk == 0) {
             chunks[r][v] = sums[r][v];
           } else if (wide.outer_sum == WideSpec::Sum::plain) {
@@ -159,8 +159,8 @@ HWY_INLINE void wide_tile(const WideSpec& wide, const Product& product, const Pa
       });
     } while (k < run_end);
 
-    unrolled<MR>([&](auto r) HWY_ATTR {
-      unrolled<NV>([&](auto v) HWY_ATTR {
+    unrolled<MR>([&](auto r) NAPIER_LAMBDA {
+      unrolled<NV>([&](auto v) NAPIER_LAMBDA {
         auto sum = to_f32(chunks[r][v]);
         if (task.x_scale != nullptr) {
           sum = hn::Mul(sum, hn::Set(df, task.x_scale[(row + r) * task.runs + run]));

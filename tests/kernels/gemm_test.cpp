@@ -4,8 +4,9 @@
 
 #include <gtest/gtest.h>
 
-#include <hwy/targets.h>
 #include "kernels/targets.hpp"
+
+#include <hwy/targets.h>
 
 #include <bit>
 #include <cmath>
