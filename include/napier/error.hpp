@@ -29,14 +29,22 @@ class Error : public std::runtime_error {
 class ParseError : public Error {
  public:
   ParseError(std::string_view text, size_t offset, const std::string& problem)
-      : Error("'" + std::string(text) + "', position " + std::to_string(offset + 1) + ": " +
-              problem),
+      : Error(printable("'" + std::string(text) + "', position " + std::to_string(offset + 1) +
+                        ": " + problem)),
         offset_(offset) {}
 
   // 0-based offset into the text given to the parser.
   size_t offset() const { return offset_; }
 
  private:
+  // Control characters as '?': a NUL would end the sentence, and positions still count.
+  static std::string printable(std::string sentence) {
+    for (char& c : sentence) {
+      if (static_cast<unsigned char>(c) < ' ') c = '?';
+    }
+    return sentence;
+  }
+
   size_t offset_;
 };
 
