@@ -106,7 +106,7 @@ class Format:
         low = np.searchsorted(table, magnitude, side="right") - 1
         under = low < 0  # below the smallest number of a format without zero
         low = np.maximum(low, 0)
-        top_gap = table[-1] - table[-2] if self.m else table[-1]
+        top_gap = float(self.exact(self.max_code + 1) - self.exact(self.max_code))
         gap = np.append(np.diff(table), top_gap)[low]
         with np.errstate(invalid="ignore"):
             distance = np.where(under | np.isinf(magnitude), 0, magnitude - table[low])
