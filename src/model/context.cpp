@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 #include <vector>
 
 #include "ggml/session.hpp"
@@ -25,7 +26,8 @@ void Context::Deleter::operator()(ggml_threadpool* threads) const { ggml_threadp
 Context::Context(const Model& model, const Plan& plan, const ContextOptions& options)
     : model_(&model),
       run_(std::make_shared<PlanRun>(plan)),
-      census_(std::make_unique<GraphCensus>()) {
+      census_(std::make_unique<GraphCensus>()),
+      thread_count_(options.threads) {
   if (options.context < 2) {
     throw Error("a context of " + std::to_string(options.context) +
                 " tokens is too short: at least 2 are needed");
@@ -48,7 +50,7 @@ Context::Context(const Model& model, const Plan& plan, const ContextOptions& opt
   params.cb_eval_user_data = census_.get();
 
   clear_engine_error();
-  set_active_plan(run_);
+  activate();
   context_.reset(llama_init_from_model(model.handle(), params));
   if (!context_) {
     throw Error(model.path() + ": llama.cpp makes no context of " +
@@ -61,6 +63,13 @@ Context::Context(const Model& model, const Plan& plan, const ContextOptions& opt
   threads.poll = 0;
   threads_.reset(ggml_threadpool_new(&threads));
   if (threads_) llama_attach_threadpool(context_.get(), threads_.get(), threads_.get());
+}
+
+void Context::activate() const {
+  BackendSettings settings = backend_settings();
+  settings.threads = thread_count_;
+  configure_backend(std::move(settings));
+  set_active_plan(run_);
 }
 
 void Context::decode(std::span<const Token> tokens, int outputs) {
@@ -85,7 +94,7 @@ void Context::decode(std::span<const Token> tokens, int outputs) {
 
   clear_engine_error();
   clear_backend_error();
-  set_active_plan(run_);
+  activate();
   const int32_t result = llama_decode(context_.get(), batch);
   llama_synchronize(context_.get());
   if (result != 0) {
@@ -117,7 +126,8 @@ void Context::warm_up() {
   decode(tokens, 1);
   clear();
   check_every_rule_decides(run_->plan(), *census_);
-  coverage();
+  // What is left to the engine for a single token is then too small to share between threads.
+  if (coverage().engine == 0) llama_set_n_threads(context_.get(), 1, thread_count_);
   census_->clear();
   run_->reset_coverage();
 }

@@ -57,11 +57,14 @@ class Context {
     void operator()(ggml_threadpool* threads) const;
   };
 
+  void activate() const;  // the plan and the threads of the backend, which all contexts share
+
   const Model* model_;
   std::shared_ptr<PlanRun> run_;
   std::unique_ptr<GraphCensus> census_;  // llama.cpp holds its address
   std::unique_ptr<ggml_threadpool, Deleter> threads_;
   std::unique_ptr<llama_context, Deleter> context_;
+  int thread_count_;
   int position_ = 0;
   int outputs_ = 0;
 };
