@@ -72,7 +72,6 @@ function(napier_add_llama)
     set(GGML_SANITIZE_ADDRESS ON)
     set(LLAMA_SANITIZE_ADDRESS ON)
   endif()
-  set(CMAKE_WARN_DEPRECATED OFF)
   set(CMAKE_MESSAGE_LOG_LEVEL ERROR)
   add_subdirectory("${napier_llama_source}" "${PROJECT_BINARY_DIR}/llama" EXCLUDE_FROM_ALL SYSTEM)
 
