@@ -8,6 +8,7 @@ Where gfloat 0.5.2 cannot be the oracle, and what stands in:
  - a signed format without mantissa and subnormals has no zero there; format.hpp gives it code 0;
  - without exponent bits its array decoder misses the NaN of positive sign: its scalar one is asked;
  - it raises for NaN or overflow where the format has nothing for them;
+ - it divides by the spacing in float64, where float64's own subnormals vanish if that is above 1;
  - a top binade beyond float64 (11 exponent bits without IEEE's specials): bias 1024 brings it in.
 """
 from fractions import Fraction
@@ -125,6 +126,8 @@ def check_round(f, values, exact_count, random):
                 np.abs(values) >= float(least)) | (f.has_zero & (values == 0))
             if f.signed and f.m == 0 and not f.subnormals:
                 tried &= values != 0
+            if 1 - f.bias - f.m > 0:
+                tried &= (values == 0) | (np.abs(values) >= 2.0**-1022)
             if not f.signed:
                 tried &= ~np.signbit(values)
             if overflow == "inf" and not f.has_nan and f.specials != "ieee":
