@@ -51,7 +51,8 @@ class Comparison:
 @pytest.fixture(scope="module")
 def comparison(model, tokens, napier, model_path, text_path, full_tier):
     chunks = 80 if full_tier else 20
-    cases = [(name, setup) for setup in SETUPS for name in (LMULS if full_tier else ["lmul-m4", "lmul-m3"])]
+    names = LMULS if full_tier else ["lmul-m4", "lmul-m3"]
+    cases = [(name, setup) for setup in SETUPS for name in names]
     courses = {(name, setup, sums): multiplier(LMULS[name], setup, sums)
                for name, setup in cases for sums in ORDERS}
     oracle = evaluate(model, tokens, CONTEXT, chunks, courses | {"f32": plain})
