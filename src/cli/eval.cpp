@@ -51,13 +51,13 @@ void run_eval(EvalArguments& arguments) {
   const std::vector<Subject> subjects = subjects_of(arguments);
   EvaluationOptions& options = arguments.options;
   options.cache = arguments.cache == "f16" ? CacheType::f16 : CacheType::f32;
+  options.check();
   set_engine_verbose(arguments.verbose);
 
   Output output(arguments.output);
   check_gguf_header(arguments.model);
   const std::string text = read_text(arguments.text);
-  probe_model(arguments.model,
-              {options.context, options.context - options.context / 2, 1, options.cache}, text);
+  probe_model(arguments.model, options.context_options(), text);
 
   const Model model(arguments.model);
   const std::vector<Token> tokens = model.tokenise(text, true, false);

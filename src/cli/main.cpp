@@ -34,7 +34,7 @@ int run(int argc, char** argv) {
       "napier");
   app.set_version_flag("--version", "napier " NAPIER_VERSION);
   app.set_help_flag("-h,--help", "Print this help");
-  app.require_subcommand(1);
+  app.require_subcommand(0, 1);
   app.failure_message([](const CLI::App*, const CLI::Error& error) {
     return fmt::format("napier: {} (napier --help, napier SUBCOMMAND --help)\n", error.what());
   });
@@ -47,6 +47,9 @@ int run(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? ExitCode::ok : ExitCode::wrong_input;
+  }
+  if (app.get_subcommands().empty()) {
+    return fail(ExitCode::wrong_input, "a subcommand is needed: eval, run, explain or formats");
   }
   return ExitCode::ok;
 }

@@ -45,6 +45,7 @@ void run_model(RunArguments& arguments) {
   options.cache = arguments.cache == "f16" ? CacheType::f16 : CacheType::f32;
   options.max_outputs = 1;
   options.context = arguments.context == 0 ? 512 : arguments.context;
+  options.check();
   probe_model(arguments.model, options, arguments.prompt);
 
   const Model model(arguments.model);

@@ -89,21 +89,30 @@ class Course {
 
 }  // namespace
 
-int count_chunks(size_t tokens, const EvaluationOptions& options) {
+void EvaluationOptions::check() const {
   // The first half of a chunk is context, and the last token predicts nothing that is in it.
-  if (options.context < 4) {
-    throw Error("a context of " + std::to_string(options.context) +
+  if (context < 4) {
+    throw Error("a context of " + std::to_string(context) +
                 " tokens leaves nothing to score: at least 4 are needed");
   }
+  if (chunks < 0) {
+    throw Error(std::to_string(chunks) + " chunks cannot be evaluated: 0 means all");
+  }
+  context_options().check();
+}
+
+ContextOptions EvaluationOptions::context_options() const {
+  return {context, context - context / 2, threads, cache};
+}
+
+int count_chunks(size_t tokens, const EvaluationOptions& options) {
+  options.check();
   const size_t chunk = static_cast<size_t>(options.context);
   const size_t available = tokens / chunk;
   if (available == 0) {
     throw Error("the text is too short: it has " + std::to_string(tokens) +
                 " tokens, one chunk needs " + std::to_string(chunk) +
                 "; give a longer text or a shorter context");
-  }
-  if (options.chunks < 0) {
-    throw Error(std::to_string(options.chunks) + " chunks cannot be evaluated: 0 means all");
   }
   const size_t wanted = static_cast<size_t>(options.chunks);
   if (wanted > available) {
@@ -120,7 +129,7 @@ Evaluation evaluate(const Model& model, std::span<const Token> text,
   const int first = options.context / 2;
   const int outputs = options.context - first;
   const auto scored = static_cast<size_t>(outputs - 1);
-  const ContextOptions context = {options.context, outputs, options.threads, options.cache};
+  const ContextOptions context = options.context_options();
 
   // llama.cpp lays graphs out for the plan in force: the reference's context is made and warmed up
   // first, the others in turn.

@@ -28,6 +28,11 @@ struct EvaluationOptions {
   CacheType cache = CacheType::f32;
   // Told before each decode: which subject, and how much of all work is done.
   std::function<void(std::string_view subject, double done)> on_progress;
+
+  // Throws Error if no evaluation could be like this, whatever the text.
+  void check() const;
+  // Of every context that evaluates.
+  ContextOptions context_options() const;
 };
 
 struct Result {

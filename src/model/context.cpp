@@ -23,18 +23,23 @@ constexpr int k_max_ubatch = 2048;
 void Context::Deleter::operator()(llama_context* context) const { llama_free(context); }
 void Context::Deleter::operator()(ggml_threadpool* threads) const { ggml_threadpool_free(threads); }
 
+void ContextOptions::check() const {
+  if (context < 2) {
+    throw Error("a context of " + std::to_string(context) +
+                " tokens is too short: at least 2 are needed");
+  }
+  if (threads < 1 || threads > GGML_MAX_N_THREADS) {
+    throw Error(std::to_string(threads) + " threads cannot work: give 1 to " +
+                std::to_string(GGML_MAX_N_THREADS));
+  }
+}
+
 Context::Context(const Model& model, const Plan& plan, const ContextOptions& options)
     : model_(&model),
       run_(std::make_shared<PlanRun>(plan)),
       census_(std::make_unique<GraphCensus>()),
       thread_count_(options.threads) {
-  if (options.context < 2) {
-    throw Error("a context of " + std::to_string(options.context) +
-                " tokens is too short: at least 2 are needed");
-  }
-  if (options.threads < 1) {
-    throw Error(std::to_string(options.threads) + " threads cannot work: at least 1 is needed");
-  }
+  options.check();
   llama_context_params params = llama_context_default_params();
   params.n_ctx = static_cast<uint32_t>(options.context);
   params.n_batch = params.n_ctx;
@@ -98,13 +103,15 @@ void Context::decode(std::span<const Token> tokens, int outputs) {
   const int32_t result = llama_decode(context_.get(), batch);
   llama_synchronize(context_.get());
   if (result != 0) {
+    // -2 is llama.cpp's code for memory that ran out.
+    const Blame blame = warm_ || result == -2 ? Blame::environment : Blame::input;
     std::string why = last_backend_error();
     if (why.empty()) why = first_engine_error();
-    throw Error(model_->path() + ": decoding " + std::to_string(count) + " tokens at position " +
-                    std::to_string(position_) +
-                    " failed: " + (why.empty() ? "code " + std::to_string(result) : why),
-                Blame::environment);
+    if (why.empty()) why = "code " + std::to_string(result);
+    throw Error(model_->path() + ": decoding " + std::to_string(count) + " tokens failed: " + why,
+                blame);
   }
+  warm_ = true;
   position_ += count;
   outputs_ = outputs;
 }

@@ -25,6 +25,9 @@ struct ContextOptions {
   int max_outputs = 0;  // logits' rows that one decode can give; 0: one per token
   int threads = 2;
   CacheType cache = CacheType::f32;
+
+  // Throws Error if no context could be like this.
+  void check() const;
 };
 
 // One sequence, decoded under one plan; flash attention is off, since it would hide attention's two
@@ -36,7 +39,8 @@ class Context {
 
   llama_context* handle() const { return context_.get(); }
 
-  // Appends tokens to the sequence. The last `outputs` of them get logits.
+  // Appends tokens to the sequence. The last `outputs` of them get logits. The error thrown by the
+  // first decode is the plan's or the model's (input), by later ones the machine's.
   void decode(std::span<const Token> tokens, int outputs);
   // Logits of row `index` of the last decode's outputs; valid until the next.
   std::span<const float> logits(int index) const;
@@ -65,6 +69,7 @@ class Context {
   std::unique_ptr<ggml_threadpool, Deleter> threads_;
   std::unique_ptr<llama_context, Deleter> context_;
   int thread_count_;
+  bool warm_ = false;
   int position_ = 0;
   int outputs_ = 0;
 };

@@ -1,0 +1,182 @@
+"""Whatever is wrong with the request or an input: one sentence on stderr, exit code 2, no signal."""
+import random
+import struct
+
+import pytest
+
+STORY = "Once upon a time there was a little girl. She had a red ball and a small brown dog. "
+
+
+@pytest.fixture(scope="module")
+def model(shared):
+    return shared("data/models/stories260K.gguf")
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    path = tmp_path_factory.mktemp("text") / "story.txt"
+    path.write_text(STORY * 40)
+    return path
+
+
+@pytest.fixture
+def refused(napier):
+    """refused(...): runs napier, which must exit with 2 and one line; returns that line."""
+
+    def run(*arguments):
+        done = napier(*arguments, timeout=120)
+        assert done.returncode == 2, (done.returncode, done.stderr)
+        assert done.stdout == ""
+        assert done.stderr.startswith("napier: ") and done.stderr.count("\n") == 1, done.stderr
+        return done.stderr
+
+    return run
+
+
+@pytest.fixture
+def evaluation_refused(refused, model, text):
+    """With the model, text or further arguments replaced."""
+
+    def run(*arguments, model=model, text=text):
+        arguments = arguments or ("--arith", "f32")
+        return refused("eval", model, "--text", text, "--threads", 1, "--ctx", 128, *arguments)
+
+    return run
+
+
+def copy_of(model, path, edit):
+    data = bytearray(model.read_bytes())
+    data = edit(data) or data
+    path.write_bytes(data)
+    return path
+
+
+def metadata_end(model):
+    from gguf import GGUFReader
+    return GGUFReader(model).data_offset
+
+
+def test_models_that_are_none(evaluation_refused, text, tmp_path):
+    assert "no such file" in evaluation_refused(model=tmp_path / "missing.gguf")
+    assert "directory" in evaluation_refused(model=tmp_path)
+    assert "GGUF" in evaluation_refused(model=text)
+    empty = tmp_path / "empty.gguf"
+    empty.write_bytes(b"")
+    assert "truncated" in evaluation_refused(model=empty)
+
+
+def test_truncated_models(evaluation_refused, model, tmp_path):
+    size = model.stat().st_size
+    end = metadata_end(model)
+    for length in [1, 4, 8, 23, 24, 100, end // 2, end - 1, end, end + 1, size // 2, size - 1]:
+        broken = copy_of(model, tmp_path / "truncated.gguf", lambda data: data[:length])
+        assert "truncated.gguf" in evaluation_refused(model=broken), length
+
+
+def test_bits_flipped_in_the_metadata(napier, model, text, tmp_path, seed, full_tier):
+    end = metadata_end(model)
+    broken = tmp_path / "flipped.gguf"
+    codes = {}
+    for i in range(2000 if full_tier else 200):
+        random_bits = random.Random(seed * 10000 + i)
+        # Every second one in the keys and tensors' descriptions at both ends, less in the vocabulary.
+        where = random_bits.randrange(end) if i % 2 else random_bits.randrange(min(end, 700))
+        bit = random_bits.randrange(8)
+
+        def flip(data):
+            data[where] ^= 1 << bit
+
+        copy_of(model, broken, flip)
+        done = napier("eval", broken, "--text", text, "--arith", "f32", "--ctx", 64, "--chunks", 1,
+                      "--threads", 1, "--json", timeout=200)
+        assert done.returncode in (0, 2), (i, where, bit, done.returncode, done.stderr)
+        sentences = [s for s in done.stderr.splitlines() if not s.startswith("napier: warning")]
+        assert len(sentences) == (1 if done.returncode else 0), (i, where, bit, done.stderr)
+        codes[done.returncode] = codes.get(done.returncode, 0) + 1
+    print(codes)
+    assert set(codes) == {0, 2}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_not_finite(evaluation_refused, model, tmp_path, value):
+    from gguf import GGUFReader
+    for name in ["blk.3.ffn_up.weight", "output.weight", "blk.0.attn_norm.weight"]:
+        tensor = next(t for t in GGUFReader(model).tensors if t.name == name)
+
+        def plant(data):
+            struct.pack_into("<f", data, tensor.data_offset + tensor.n_bytes - 4, value)
+
+        sentence = evaluation_refused(model=copy_of(model, tmp_path / "planted.gguf", plant))
+        assert f"'{name}'" in sentence and "finite" in sentence
+
+
+def test_unknown_architecture(evaluation_refused, model, tmp_path):
+    def rename(data):
+        key = b"general.architecture" + struct.pack("<IQ", 8, 5)
+        at = data.index(key) + len(key)
+        assert data[at:at + 5] == b"llama"
+        data[at:at + 5] = b"lxama"
+
+    sentence = evaluation_refused(model=copy_of(model, tmp_path / "unknown.gguf", rename))
+    assert "unknown model architecture" in sentence and "lxama" in sentence
+
+
+def test_texts(evaluation_refused, tmp_path):
+    empty = tmp_path / "empty.txt"
+    empty.write_text("")
+    assert "empty" in evaluation_refused(text=empty)
+    short = tmp_path / "short.txt"
+    short.write_text("Once upon a time")
+    sentence = evaluation_refused(text=short)
+    assert "128" in sentence and "tokens" in sentence
+    assert "cannot be read" in evaluation_refused(text=tmp_path / "missing.txt")
+    assert "directory" in evaluation_refused(text=tmp_path)
+
+
+def test_arithmetics_and_plans(evaluation_refused, tmp_path):
+    assert "lmul-m99" in evaluation_refused("--arith", "lmul-m99")
+    assert "position" in evaluation_refused("--arith", "bf16,x=e4m3:rtzz")
+    assert "nothing to evaluate" in evaluation_refused("--arith", "")
+    assert "matches no matrix multiplication" in evaluation_refused("--plan", "foo* -> bf16")
+    assert "never reached" in evaluation_refused("--plan", "kq* -> bf16; kqv-* -> f32")
+    assert "position" in evaluation_refused("--plan", "kq* -> ")
+    assert "do not divide" in evaluation_refused("--arith", "x=e4m3@block7")
+    assert "recipe" in evaluation_refused("--plan", tmp_path / "missing.toml")
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("name = 'a'\nplan = 'f32'\n")
+    assert "'source'" in evaluation_refused("--plan", recipe)
+
+
+def test_options(evaluation_refused, refused):
+    f32 = ("--arith", "f32")
+    for option, value in [("--chunks", -1), ("--chunks", 100000), ("--kv", "q8_0"),
+                          ("--nonsense", 1)]:
+        evaluation_refused(*f32, option, value)
+    evaluation_refused(*f32, "--json", "--csv")
+    refused()
+    refused("nonsense")
+    refused("eval")
+    refused("explain", "nonsense")
+    refused("explain", "lmul-m4", "--x", "much")
+
+
+@pytest.mark.parametrize("option, value", [("--ctx", 1), ("--ctx", "many"), ("--ctx", -5),
+                                           ("--threads", 0), ("--threads", 100000)])
+def test_numbers_out_of_range(refused, model, text, option, value):
+    refused("eval", model, "--text", text, "--arith", "f32", option, value)
+
+
+def test_output_that_cannot_be_written(evaluation_refused, tmp_path):
+    for path in [tmp_path / "missing" / "out.json", tmp_path]:
+        assert str(path) in evaluation_refused("--arith", "f32", "--output", path)
+
+
+def test_run(refused, model, tmp_path):
+    refused("run", tmp_path / "missing.gguf", "-p", "Once")
+    refused("run", model)
+    refused("run", model, "-p", "Once", "--arith", "nonsense")
+    refused("run", model, "-p", "Once", "--top-p", 3)
+    refused("run", model, "-p", "Once upon a time there was", "--ctx", 2)
+    refused("run", model, "-p", "Once", "-n", -1)
+    refused("run", model, "-p", "Once", "--plan", "foo -> bf16")
+    refused("run", model, "-p", "Once", "--plan", "f32", "--arith", "f32")

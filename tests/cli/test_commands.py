@@ -1,0 +1,58 @@
+"""napier run, explain, formats and the help of all of them."""
+import json
+
+import pytest
+
+SUBCOMMANDS = ["eval", "run", "explain", "formats"]
+
+
+@pytest.mark.parametrize("subcommand", SUBCOMMANDS)
+def test_help_has_an_example(napier, subcommand):
+    done = napier(subcommand, "--help")
+    assert done.returncode == 0 and f"napier {subcommand}" in done.stdout
+    assert "Example" in done.stdout
+
+
+def test_version(napier):
+    done = napier("--version")
+    assert done.returncode == 0 and done.stdout.startswith("napier ")
+
+
+def test_run_writes_and_repeats(napier, shared):
+    model = shared("data/models/stories260K.gguf")
+    prompt = "Once upon a time"
+    common = ["run", model, "-p", prompt, "-n", 40, "--threads", 1]
+    greedy = napier(*common, "--temp", 0)
+    assert greedy.returncode == 0 and greedy.stdout.startswith(prompt + ", there was a little")
+    once = napier(*common, "--seed", 7, "--plan", "kq-* -> lmul-m4; kqv-* -> lmul-m4; * -> f32")
+    again = napier(*common, "--seed", 7, "--plan", "kq-* -> lmul-m4; kqv-* -> lmul-m4; * -> f32")
+    other = napier(*common, "--seed", 8, "--plan", "kq-* -> lmul-m4; kqv-* -> lmul-m4; * -> f32")
+    assert once.stdout == again.stdout != other.stdout
+    assert "seed 7" in once.stderr
+
+
+def test_explain_shows_l_mul_bit_by_bit(napier):
+    done = napier("explain", "lmul-m4", "--x", "1.7", "--w", "-0.3")
+    assert done.returncode == 0
+    # 1.7 -> 1.1011b, -0.3 -> 1.0011b 2^-2; 2043 + 2003 - 2032 + 2 = 2016 = 126|0000 -> 2^-1
+    for part in ["1011", "0011", "2043", "2003", "2016", "-0.5", "adder"]:
+        assert part in done.stdout, part
+
+
+def test_explain_knows_every_preset(napier):
+    presets = json.loads(napier("formats", "--json").stdout)["presets"]
+    for preset in presets:
+        done = napier("explain", preset["name"])
+        assert done.returncode == 0 and done.stdout.startswith(preset["name"]), preset
+
+
+def test_formats(napier):
+    document = json.loads(napier("formats", "--json").stdout)
+    assert set(document) == {"formats", "roundings", "multipliers", "presets"}
+    limits = {f["name"]: (f["max"], f["min_positive"]) for f in document["formats"]}
+    assert limits["e4m3fn"] == (448, 2 ** -9)
+    assert limits["e5m2"] == (57344, 2 ** -16)
+    assert limits["e2m1fn"] == (6, 0.5)
+    table = napier("formats").stdout
+    for entry in [*document["formats"], *document["multipliers"], *document["presets"]]:
+        assert entry["name"] in table

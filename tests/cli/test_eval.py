@@ -1,0 +1,130 @@
+"""napier eval end to end: llama-perplexity's figures, the JSON, repetition, plans, output files."""
+import csv
+import io
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+RECIPES = Path(__file__).resolve().parents[2] / "recipes"
+
+KEYS = ["model", "text", "ctx", "chunks", "tokens", "reference", "results"]
+RESULT_KEYS = ["arith", "plan", "perplexity", "perplexity_error", "kl_mean", "kl_p99",
+               "top1_agreement", "tokens_per_second", "coverage", "matmuls"]
+ROLES = {"attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down", "output",
+         "kq", "kqv"}
+
+
+@pytest.fixture(scope="module")
+def evaluate(napier, shared):
+    """evaluate("--arith", "f32", ...): the JSON of napier eval on tinystories."""
+
+    def run(*arguments, model="stories260K", chunks=2, threads=1):
+        done = napier("eval", shared(f"data/models/{model}.gguf"), "--text",
+                      shared("data/text/tinystories.txt"), "--chunks", chunks, "--threads",
+                      threads, "--json", *arguments)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+        return json.loads(done.stdout)
+
+    return run
+
+
+def without_speed(document):
+    for result in [document["reference"], *document["results"]]:
+        result.pop("tokens_per_second")
+    return document
+
+
+# llama-perplexity -c 512 --chunks 40 -fa off on tinystories.txt, with -ctk/-ctv f32 and f16.
+@pytest.mark.parametrize("model, cache, expected", [
+    ("stories260K", "f32", 4.9772), ("stories260K", "f16", 4.9773), ("stories3M", "f32", 7.5304)])
+def test_f32_gives_llama_perplexitys_figure(evaluate, model, cache, expected):
+    document = evaluate("--arith", "f32", "--kv", cache, model=model, chunks=40, threads=2)
+    assert document["reference"]["perplexity"] == pytest.approx(expected, abs=1e-4)
+    assert document["results"][0]["perplexity"] == document["reference"]["perplexity"]
+    assert document["tokens"] == 40 * 512
+
+
+def test_json_has_the_promised_members(evaluate):
+    document = evaluate("--arith", "bf16,lmul-m4", "--plan", "kq-* -> lmul-m4")
+    assert list(document) == KEYS
+    assert (document["ctx"], document["chunks"], document["tokens"]) == (512, 2, 1024)
+    assert [r["arith"] for r in document["results"]][:2] == ["bf16", "lmul-m4"]
+    for result in [document["reference"], *document["results"]]:
+        assert list(result) == RESULT_KEYS
+        assert set(result["matmuls"]["roles"]) == ROLES
+        assert result["matmuls"]["elementwise"] > 0
+        assert 0 < result["matmuls"]["elementwise_share"] < 0.2
+        assert 0 <= result["top1_agreement"] <= 1
+        assert result["perplexity_error"] > 0 and result["tokens_per_second"] > 0
+    for result in document["results"][:2]:
+        assert result["coverage"] == 1
+        assert 0 < result["kl_mean"] < result["kl_p99"]
+    kq_only = document["results"][2]
+    assert 0 < kq_only["coverage"] < 1
+    assert kq_only["matmuls"]["roles"]["kq"][0]["arith"] == "lmul-m4"
+    assert kq_only["matmuls"]["roles"]["attn_q"][0]["arith"] is None
+
+
+def test_counts_of_multiplications_follow_from_the_shapes(evaluate):
+    # dim 64, 5 layers, 8 heads of 8, 4 of keys and values, ffn 172, vocabulary 512; 256 outputs.
+    roles = evaluate("--arith", "bf16", chunks=1)["results"][0]["matmuls"]["roles"]
+    count = {role: entries[0]["multiplications"] for role, entries in roles.items()}
+    assert count["attn_q"] == 5 * 512 * 64 * 64
+    assert count["attn_k"] == count["attn_v"] == 5 * 512 * 64 * 32
+    assert count["ffn_down"] == (4 * 512 + 256) * 172 * 64  # the last layer: outputs only
+    assert count["output"] == 256 * 64 * 512
+    assert count["kq"] == count["kqv"] == 5 * 8 * 512 * 512 * 8
+
+
+def test_figures_repeat_and_do_not_depend_on_threads(evaluate):
+    arguments = ("--arith", "lmul-m4,fp8_e4m3", "--plan", "kq-*->bf16/acc=bf16; * -> f32")
+    first = without_speed(evaluate(*arguments))
+    assert without_speed(evaluate(*arguments)) == first
+    assert without_speed(evaluate(*arguments, threads=2)) == first
+
+
+def test_an_arithmetic_is_the_plan_of_one_rule(evaluate):
+    arith, plan = without_speed(evaluate("--arith", "lmul-m3", "--plan", "* -> lmul-m3"))["results"]
+    assert plan.pop("arith") and arith.pop("arith")
+    assert plan == arith
+
+
+def test_recipes(evaluate):
+    attention, everywhere = evaluate("--plan", RECIPES / "lmul-attention.toml", "--plan",
+                                     RECIPES / "lmul-everywhere.toml")["results"]
+    assert attention["arith"] == "lmul-attention" and everywhere["arith"] == "lmul-everywhere"
+    assert attention["matmuls"]["roles"]["kq"][0]["arith"] == "lmul-m4"
+    assert attention["matmuls"]["roles"]["attn_q"][0]["arith"] == "f32"
+    assert 0 < attention["kl_mean"] < everywhere["kl_mean"]
+
+
+def test_table_csv_and_output_file(napier, shared, tmp_path):
+    base = ["eval", shared("data/models/stories260K.gguf"), "--text",
+            shared("data/text/tinystories.txt"), "--chunks", 1, "--threads", 1, "--arith", "lmul-m4"]
+    table = napier(*base)
+    assert table.returncode == 0 and "lmul-m4" in table.stdout and "element-wise" in table.stdout
+    file = tmp_path / "result.csv"
+    file.write_text("old")
+    done = napier(*base, "--csv", "--output", file)
+    assert done.returncode == 0 and done.stdout == ""
+    rows = list(csv.DictReader(io.StringIO(file.read_text())))
+    assert [row["arith"] for row in rows] == ["f32", "lmul-m4"]
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_context_longer_than_trained_is_a_warning(napier, shared):
+    done = napier("eval", shared("data/models/stories260K.gguf"), "--text",
+                  shared("data/text/tinystories.txt"), "--chunks", 1, "--threads", 1, "--arith",
+                  "f32", "--ctx", 1024, "--json")
+    assert done.returncode == 0 and "512" in done.stderr and json.loads(done.stdout)["ctx"] == 1024
+
+
+def test_a_full_disk_is_not_the_requests_fault(napier, shared):
+    if not Path("/dev/full").exists():
+        pytest.skip("SKIPPED: needs /dev/full")
+    with open("/dev/full", "w") as full:
+        done = napier("formats", stdout=full, stderr=subprocess.PIPE, capture_output=False)
+    assert done.returncode == 1 and "stdout" in done.stderr
