@@ -57,5 +57,7 @@ def pytest_report_header(config):
 def pytest_sessionfinish(session, exitstatus):
     """Exit code 77, ctest's skip, when nothing ran because everything was skipped."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if exitstatus == 0 and reporter.stats.get("skipped") and not reporter.stats.get("passed"):
+    # A file that skips as a whole has no tests collected.
+    sound = exitstatus in (0, pytest.ExitCode.NO_TESTS_COLLECTED)
+    if sound and reporter.stats.get("skipped") and not reporter.stats.get("passed"):
         session.exitstatus = 77

@@ -73,9 +73,7 @@ struct Format {
   constexpr Dyadic max_finite() const { return decode(max_code()); }
   constexpr Dyadic min_positive() const { return decode(min_positive_code()); }
   // Of the normal numbers. (Where code 0 is a zero and there is no mantissa, field 0 holds none.)
-  constexpr int min_exponent() const {
-    return has_subnormals ? 1 - bias : min_positive().exponent;
-  }
+  constexpr int min_exponent() const { return has_subnormals ? 1 - bias : min_positive().exponent; }
   constexpr int max_exponent() const { return max_finite().exponent; }
 
   // The value of a code. Bits above bits() are ignored. `literal` takes a subnormal's bits as a

@@ -92,6 +92,9 @@ def inputs_of(f, decoded, random):
         points = np.concatenate([magnitudes + unit * part for part in (0, 0.25, 0.5, 0.75)])
         points = np.concatenate([points, np.nextafter(points, np.inf), np.nextafter(points, 0),
                                  [np.ldexp(1.0, -f.bias) * x for x in (0.3, 0.5, 0.9, 1.1)],
+                                 # Far below the smallest number, where 64-bit fractions end.
+                                 [np.ldexp(x, -f.bias - n) for n in range(58, 72)
+                                  for x in (1.0, 1.01, 1.9)],
                                  magnitudes[-1:] * 1.7, magnitudes[-1:] * 1e5, [0.0, np.inf]])
     points = points[~np.isnan(points)]
     return np.concatenate([points, -points])
