@@ -14,6 +14,11 @@ import numpy as np
 ROUNDINGS = ["rne", "rna", "rtz", "rup", "rdn", "rto"]  # but sr, which needs random words
 
 
+@lru_cache(maxsize=None)
+def two_to(power):
+    return Fraction(2) ** power
+
+
 @dataclass(frozen=True)
 class Format:
     e: int
@@ -68,6 +73,15 @@ class Format:
     def exact(self, code):
         integer, power = self.magnitude(code)
         return integer * Fraction(2) ** power
+
+    @cached_property
+    def largest(self):
+        return self.exact(self.max_code)
+
+    @cached_property
+    def smallest(self):
+        """Of the positive numbers."""
+        return self.exact(1 if self.has_zero else 0)
 
     @cached_property
     def table(self):
@@ -168,7 +182,7 @@ class Format:
             return ((self.exact(0), False) if overflow == "sat" or not self.has_nan
                     else ("nan", False))
         magnitude = abs(value)
-        smallest = self.exact(1 if self.has_zero else 0)
+        smallest = self.smallest
         if magnitude == 0:
             return Fraction(0), negative and self.has_negative_zero
         if not self.subnormals and magnitude < smallest:
@@ -178,12 +192,12 @@ class Format:
             odd = False
         else:
             power = magnitude.numerator.bit_length() - magnitude.denominator.bit_length()
-            power -= magnitude < Fraction(2) ** power
+            power -= magnitude < two_to(power)
             if self.subnormals:
                 power = max(power, 1 - self.bias)
             if self.e == 0:
                 power = 1 - self.bias
-            spacing = Fraction(2) ** (power - self.m)
+            spacing = two_to(power - self.m)
             count, rest = divmod(magnitude / spacing, 1)
             # The code's last bit: of the mantissa, or of the exponent field where there is none.
             odd = bool(count % 2) if self.m else count != 0 and (power + self.bias) % 2 == 1
@@ -191,11 +205,11 @@ class Format:
                             "rna": rest >= Fraction(1, 2), "rtz": False, "rup": value > 0,
                             "rdn": value < 0, "rto": not odd}[rounding]
         result = (count + up) * spacing
-        if result > self.exact(self.max_code):
+        if result > self.largest:
             inward = rounding in ("rtz", "rto") or (rounding == "rup" and value < 0) or (
                 rounding == "rdn" and value > 0)
             if overflow == "sat" or inward or not (self.has_nan or self.specials == "ieee"):
-                result = self.exact(self.max_code)
+                result = self.largest
             elif self.specials == "ieee":
                 return "inf", negative
             else:
@@ -229,7 +243,7 @@ class GfloatFormat(gfloat.FormatInfo):
 
 def floor_log2(magnitude):
     power = magnitude.numerator.bit_length() - magnitude.denominator.bit_length()
-    return power - (magnitude < Fraction(2) ** power)
+    return power - (magnitude < two_to(power))
 
 
 @lru_cache(maxsize=None)
@@ -254,7 +268,7 @@ def lmul(x, w, k, l, reading):
     we, wm = split(w, k)
     s = xm + wm + (Fraction(1, 2 ** l) if l else 0)
     value = 1 + s if reading == "formula" else max(1 + s, 2 * s, 4 * (s - 1))
-    return value * Fraction(2) ** (xe + we)
+    return value * two_to(xe + we)
 
 
 def mitchell(x, w, k):
@@ -262,7 +276,7 @@ def mitchell(x, w, k):
     xe, xm = split(x, k)
     we, wm = split(w, k)
     exponent, mantissa = divmod(xe + we + xm + wm, 1)
-    return (1 + mantissa) * Fraction(2) ** int(exponent)
+    return (1 + mantissa) * two_to(int(exponent))
 
 
 def of_form(form, x, w):
@@ -276,7 +290,7 @@ def of_form(form, x, w):
         return (1 + xm + wm + offset) * Fraction(2) ** (xe + we)
     # The patterns as integers with infinitely many mantissa bits: exponent + mantissa.
     exponent, mantissa = divmod(xe + we + xm + wm + offset, 1)
-    return (1 + mantissa) * Fraction(2) ** int(exponent)
+    return (1 + mantissa) * two_to(int(exponent))
 
 
 def product(multiply, x, w):

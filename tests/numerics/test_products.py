@@ -59,8 +59,8 @@ def expected_product(multiply, x, w, cast):
     if number == "inf":
         if overflow == "inf":
             return ("inf", negative) if f.specials == "ieee" else (
-                ("nan", False) if f.has_nan else (f.exact(f.max_code) * (-1) ** negative, negative))
-        return f.exact(f.max_code) * (-1) ** negative, negative
+                ("nan", False) if f.has_nan else (f.largest * (-1) ** negative, negative))
+        return f.largest * (-1) ** negative, negative
     return f.round_exact(number, negative, rounding, overflow)
 
 
