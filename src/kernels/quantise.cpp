@@ -89,17 +89,30 @@ void shorten_row(const Quantiser& q, int mantissa_bits, bool nearest, const floa
 }
 
 MagnitudeRange range_of(const float* values, int64_t count) {
-  int32_t min = 0x7FFFFFFF;
-  int32_t max = 0;
-  int32_t zeros = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    const int32_t magnitude = std::bit_cast<int32_t>(values[i]) & 0x7FFFFFFF;
-    const int32_t nonzero = magnitude == 0 ? 0x7FFFFFFF : magnitude;
-    min = nonzero < min ? nonzero : min;
-    max = magnitude > max ? magnitude : max;
-    zeros |= magnitude == 0 ? 1 : 0;
+  const hn::ScalableTag<int32_t> d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const auto most = hn::Set(d, 0x7FFFFFFF);
+  auto min = most;
+  auto max = hn::Zero(d);
+  auto zeros = hn::Zero(d);  // all bits set where a zero was seen
+  int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    const auto bits = hn::BitCast(d, hn::LoadU(hn::ScalableTag<float>(), values + i));
+    const auto magnitude = hn::And(bits, most);
+    const auto is_zero = hn::VecFromMask(d, hn::Eq(magnitude, hn::Zero(d)));
+    zeros = hn::Or(zeros, is_zero);
+    min = hn::Min(min, hn::Or(magnitude, hn::And(is_zero, most)));
+    max = hn::Max(max, magnitude);
   }
-  return {static_cast<uint32_t>(min), static_cast<uint32_t>(max), zeros != 0};
+  MagnitudeRange range;
+  range.min = static_cast<uint32_t>(hn::GetLane(hn::MinOfLanes(d, min)));
+  range.max = static_cast<uint32_t>(hn::GetLane(hn::MaxOfLanes(d, max)));
+  range.has_zero = !hn::AllFalse(d, hn::Ne(zeros, hn::Zero(d)));
+  for (; i < count; ++i) {
+    const uint32_t magnitude = std::bit_cast<uint32_t>(values[i]) & 0x7FFFFFFF;
+    range.include({magnitude == 0 ? 0x7FFFFFFF : magnitude, magnitude, magnitude == 0});
+  }
+  return range;
 }
 
 }  // namespace HWY_NAMESPACE

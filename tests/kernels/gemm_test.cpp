@@ -308,6 +308,44 @@ TEST(Gemm, KernelsGiveTheReferencesBitsOnEveryInstructionSet) {
   EXPECT_GE(targets, 2);
 }
 
+// Products at either end of f32's normal range, where kernels hand over to another.
+TEST(Gemm, EdgesOfTheWindow) {
+  ThreadPool pool(1);
+  std::mt19937_64 random(test::seed());
+  const auto number = [&](int exponent) {
+    const float mantissa = 1.0f + static_cast<float>(random() % 32) / 32.0f;
+    return std::ldexp(random() % 2 == 0 ? mantissa : -mantissa, exponent);
+  };
+  for (const char* text :
+       {"lmul-m7", "lmul-m4/mul=lmul:f32:inf", "x=f32/w=f32/mul=lmul", "mitchell",
+        "lmul-formula-m7", "x=f32/w=f32/mul=lmul(reading=formula,l=1):f32:inf",
+        "x=f32/w=f32/mul=lmul(reading=formula,l=23)"}) {
+    const Arithmetic arithmetic = parse_arithmetic(text);
+    for (const int edge : {-126, 127}) {
+      for (int sum = edge - 4; sum <= edge + 4; ++sum) {
+        for (int i = 0; i < 40; ++i) {
+          const int low = std::max(-126, sum - 127);
+          const int high = std::min(127, sum + 126);
+          const int exponent = i == 0   ? low
+                               : i == 1 ? high
+                                        : low + static_cast<int>(random() % (high - low + 1));
+          const Matrix x = {number(exponent)};
+          const Matrix w = {number(sum - exponent)};
+          Matrix want(1);
+          reference_gemm(arithmetic, {1, 1, 1}, x.data(), w.data(), want.data());
+          for (const KernelKind kind : legal_kernels(arithmetic, {1, 1, 1})) {
+            const auto packed = pack_weights(arithmetic, 1, 1, rows_of(w, 1), pool, kind);
+            expect_same(
+                multiply(*packed, 1, x, pool), want, 1,
+                std::string(kernel_name(kind)) + " on " + text + " at 2^" + std::to_string(sum));
+          }
+          if (HasFailure()) return;
+        }
+      }
+    }
+  }
+}
+
 // The fast paths are taken where the data allow it, and products then are the reference's too.
 TEST(Gemm, LongSums) {
   ThreadPool pool(1);
