@@ -296,6 +296,7 @@ bool supports_matmul(const ggml_tensor* node) {
   const std::shared_ptr<PlanRun> plan = active_plan();
   if (!plan) return false;
   const auto matmul = identify_matmul(node, plan->plan());
+  plan->record_met(matmul->rule);
   // What the plan names is taken even if it then fails with a sentence: the CPU would run it
   // natively, and nobody would know.
   if (matmul->rule) return true;

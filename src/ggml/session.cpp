@@ -62,7 +62,7 @@ std::string percent(uint64_t part, uint64_t whole) {
 uint64_t Coverage::multiplications() const { return total(entries); }
 uint64_t Coverage::engine_multiplications() const { return total(engine); }
 
-PlanRun::PlanRun(Plan plan) : plan_(std::move(plan)) {
+PlanRun::PlanRun(Plan plan) : plan_(std::move(plan)), used_(plan_.rules.size()) {
   for (const Rule& rule : plan_.rules) arithmetic_ids_.push_back(intern(rule.arithmetic));
 }
 
@@ -84,13 +84,22 @@ void PlanRun::reset_coverage() {
 
 std::vector<size_t> PlanRun::unused_rules() const {
   std::lock_guard lock(mutex_);
-  std::vector<bool> used(plan_.rules.size());
-  for (const auto& [key, entry] : entries_) used[entry.rule] = true;
   std::vector<size_t> result;
-  for (size_t rule = 0; rule < used.size(); rule++) {
-    if (!used[rule]) result.push_back(rule);
+  for (size_t rule = 0; rule < used_.size(); rule++) {
+    if (!used_[rule]) result.push_back(rule);
   }
   return result;
+}
+
+bool PlanRun::met_matmuls() const {
+  std::lock_guard lock(mutex_);
+  return met_;
+}
+
+void PlanRun::record_met(std::optional<size_t> rule) {
+  std::lock_guard lock(mutex_);
+  met_ = true;
+  if (rule) used_[*rule] = true;
 }
 
 void PlanRun::record(std::string_view name, size_t rule, KernelKind kernel,
@@ -98,6 +107,7 @@ void PlanRun::record(std::string_view name, size_t rule, KernelKind kernel,
   std::string key(name);
   key += static_cast<char>('\1' + static_cast<char>(kernel));  // below every character of a name
   std::lock_guard lock(mutex_);
+  met_ = used_[rule] = true;
   CoverageEntry& entry = entries_[key];
   if (entry.calls == 0) entry = CoverageEntry{std::string(name), rule, kernel, 0, 0};
   entry.calls++;

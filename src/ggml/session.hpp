@@ -58,10 +58,13 @@ class PlanRun {
 
   Coverage coverage() const;
   void reset_coverage();
-  // Rules under which nothing has run yet.
+  // Rules that decided no matrix multiplication of any graph laid out or run under this plan.
   std::vector<size_t> unused_rules() const;
+  // Whether there was any such graph.
+  bool met_matmuls() const;
 
   // For the backend.
+  void record_met(std::optional<size_t> rule);
   void record(std::string_view name, size_t rule, KernelKind kernel, uint64_t multiplications);
   void record_engine(std::string_view name, uint64_t multiplications);
   void record_cache_type(std::string_view type);
@@ -73,6 +76,8 @@ class PlanRun {
   std::map<std::string, CoverageEntry, std::less<>> entries_;  // by name and kernel
   std::map<std::string, EngineEntry, std::less<>> engine_;
   std::set<std::string, std::less<>> cache_types_;
+  std::vector<bool> used_;  // by rule
+  bool met_ = false;
 };
 
 // The plan of all computation from now on, in every llama_context; nullptr leaves all to the

@@ -74,15 +74,16 @@ def assert_all_covered(result):
     for name in ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"]:
         assert f"blk.*.{name}.weight" in result.report, result.report
     for name in ["kq-*", "kqv-*", "output.weight"]:
-        assert name in result.report or f"token_embd.weight" in result.report, result.report
+        assert name in result.report, result.report
 
 
-def test_perplexity_equals_the_native_one(tool, with_plugin, model, text):
-    arguments = ["-m", model, "-f", text, "-c", 512, "--chunks", 40, "-t", 2, *KEEP_F32]
+def test_perplexity_equals_the_native_one(tool, with_plugin, model, text, full_tier):
+    # One thread: ggml's wait for each other by spinning, which is slow on a machine with other work.
+    arguments = ["-m", model, "-f", text, "-c", 512, "--chunks", 40, "-t", 1, *KEEP_F32]
     result = with_plugin("llama-perplexity", *arguments)
-    assert perplexity(result) == pytest.approx(4.9772, abs=2e-4)
-    assert perplexity(result) == pytest.approx(perplexity(tool("llama-perplexity", *arguments)),
-                                               abs=1.1e-4)
+    assert perplexity(result) == pytest.approx(4.9772, abs=1e-6)
+    if full_tier:
+        assert perplexity(tool("llama-perplexity", *arguments)) == pytest.approx(4.9772, abs=1e-6)
     assert_all_covered(result)
     assert "K and V cache: f32\n" in result.report
 
@@ -160,7 +161,7 @@ def test_quantised_weights_do_not_slip_past(tool, with_plugin, model, text, tmp_
     made = tool("llama-quantize", model, path, kind)
     assert made.returncode == 0, made.stderr[-2000:]
     result = with_plugin("llama-perplexity", "-m", path, "-f", text, "-c", 512, "--chunks", 2,
-                         "-t", 2, *KEEP_F32, *([] if mapped else ["--no-mmap"]))
+                         "-t", 2, *KEEP_F32, "--load-mode", "mmap" if mapped else "none")
     assert 3 < perplexity(result) < 8
     assert_all_covered(result)
 
@@ -168,11 +169,19 @@ def test_quantised_weights_do_not_slip_past(tool, with_plugin, model, text, tmp_
 def test_only_what_the_plan_names(with_plugin, model, text):
     result = with_plugin("llama-perplexity", "-m", model, "-f", text, "-c", 512, "--chunks", 2,
                          "-t", 2, plan="kq*->lmul-m4;absent->f32")
-    perplexity(result)
+    assert result.returncode == 2  # for the rule that matched nothing
+    assert "napier: the rule 'absent' of NAPIER_PLAN matched no matrix" in result.stderr
     share = float(re.search(r"coverage: ([0-9.]+) %", result.report).group(1))
     assert 40 < share < 60
     assert re.search(r"ffn_up.weight +\(engine\)", result.report), result.report
     assert "rule 2, 'absent', matched no matrix multiplication" in result.report
+
+
+def test_a_plan_that_names_nothing_is_an_error(with_plugin, model):
+    result = with_plugin("llama-completion", "-m", model, "-p", "Once", "-n", 2, "-no-cnv", "-t", 2,
+                         plan="nothing*->lmul-m4")
+    assert result.returncode == 2
+    assert "the rule 'nothing*' of NAPIER_PLAN matched no matrix" in result.stderr
 
 
 def test_attention_can_be_left_to_the_engine_with_flash_attention(with_plugin, model, text):
@@ -185,7 +194,8 @@ def test_attention_can_be_left_to_the_engine_with_flash_attention(with_plugin, m
 def test_forced_flash_attention_fails_with_a_sentence(with_plugin, model, text):
     result = with_plugin("llama-perplexity", "-m", model, "-f", text, "-c", 512, "--chunks", 2,
                          "-t", 2, "-fa", "on")
-    assert result.returncode > 0
+    assert result.returncode == 2
+    assert "PPL" not in result.stdout + result.stderr
     assert "napier: FLASH_ATTN_EXT: flash attention hides" in result.stderr, result.stderr[-2000:]
 
 
@@ -219,12 +229,15 @@ def test_preloading_leaves_other_programs_alone(plugin):
     assert (result.returncode, result.stdout, result.stderr) == (0, "42\n", "")
 
 
-@pytest.mark.parametrize("operation", ["MUL_MAT", "MUL_MAT_ID"])
-def test_backend_ops(with_plugin, full_tier, operation):
-    some = [] if full_tier else ["-p", "type_a=(f32|f16|q4_0|q6_K),type_b=f32,.*k=(32|64|256)[,_]"]
-    result = with_plugin("test-backend-ops", "test", "-b", "NAPIER", "-o", operation, *some,
-                         by="GGML_BACKEND_PATH")
+@pytest.mark.parametrize("operation, sample", [
+    ("MUL_MAT", "type_a=(f32|f16|q4_0|q6_K),.*m=16,n=(1|9|10|16),k=(32|256),"),
+    ("MUL_MAT_ID", "n_mats=(1|4),n_used=.*m=(8|64|512),n=(1|16|17),k=(3|64|65|96|256|768),"),
+])
+def test_backend_ops(with_plugin, full_tier, operation, sample):
+    result = with_plugin("test-backend-ops", "test", "-b", "NAPIER", "-o", operation,
+                         *([] if full_tier else ["-p", sample]), by="GGML_BACKEND_PATH",
+                         timeout=None)
     assert result.returncode == 0, result.stdout[-2000:]
     passed = re.search(r"(\d+)/(\d+) tests passed", result.stdout)
     assert passed and passed.group(1) == passed.group(2)
-    assert int(passed.group(1)) >= (500 if full_tier else 10), passed.group(0)
+    assert int(passed.group(1)) >= 10

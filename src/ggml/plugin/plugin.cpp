@@ -12,6 +12,7 @@
 #include <ggml-backend-impl.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
@@ -67,31 +68,38 @@ size_t number(const char* name, size_t max) {
 }
 
 std::FILE* report_file = nullptr;
+std::atomic<bool> failed = false;
 
-void report() {
+void write_report(const napier::PlanRun& run) {
+  if (!report_file) return;
+  const std::string text =
+      napier::coverage_text(run, false) +
+      "The program's warm-up run, if it makes one, is counted. Multiplications element by element\n"
+      "(norms, rotary embedding, gating, soft-max) stay native and are not counted.\n";
+  std::fputs(text.c_str(), report_file);
+  if (std::fflush(report_file) != 0) say("NAPIER_REPORT cannot be written");
+}
+
+// At the end of the program. Some programs end with 0 after a failed computation, and none knows
+// of a rule that matched nothing: both end with 2 here, so that no script takes the results.
+void conclude() {
   const std::shared_ptr<napier::PlanRun> run = napier::active_plan();
   if (!run) return;
   try {
-    const std::string text = napier::coverage_text(*run, false);
-    if (report_file) {
-      std::fputs(text.c_str(), report_file);
-      std::fputs(
-          "The program's warm-up run, if it makes one, is counted. Multiplications element "
-          "by element\n(norms, rotary embedding, gating, soft-max) stay native and are not "
-          "counted.\n",
-          report_file);
-      if (std::fflush(report_file) != 0) say("NAPIER_REPORT cannot be written");
-      return;
-    }
-    // Unasked, only what must not be overlooked.
-    if (run->coverage().entries.empty()) return;
-    for (const size_t rule : run->unused_rules()) {
-      say("the rule '" + run->plan().rules[rule].pattern +
-          "' of NAPIER_PLAN matched no matrix multiplication");
+    write_report(*run);
+    if (run->met_matmuls()) {
+      for (const size_t rule : run->unused_rules()) {
+        say("the rule '" + run->plan().rules[rule].pattern +
+            "' of NAPIER_PLAN matched no matrix multiplication");
+        failed = true;
+      }
     }
   } catch (const std::exception& error) {
     say(error.what());
   }
+  if (!failed) return;
+  std::fflush(nullptr);
+  _exit(2);
 }
 
 void set_up() {
@@ -105,7 +113,10 @@ void set_up() {
   napier::BackendSettings settings;
   settings.threads = static_cast<int>(number("NAPIER_THREADS", 4096));
   settings.cache_bytes = number("NAPIER_CACHE_MB", size_t{1} << 32) << 20;
-  settings.on_error = say;
+  settings.on_error = [](const std::string& sentence) {
+    failed = true;
+    say(sentence);
+  };
   napier::configure_backend(settings);
 
   if (const char* path = variable("NAPIER_REPORT")) {
@@ -115,7 +126,7 @@ void set_up() {
              "; give a file that can be written, or 1 for stderr");
     }
   }
-  std::atexit(report);
+  std::atexit(conclude);
 }
 
 void require_matching_ggml() {
