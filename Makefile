@@ -7,7 +7,7 @@
 JOBS  := $(shell nproc)
 # Warnings are errors where changes are judged, not where they are made.
 STRICT := $(if $(CI),ON,OFF)
-ARITH := f32,bf16,fp8_e4m3,fp8_e5m2,lmul-m4,lmul-m3
+ARITH := bf16,fp8_e4m3,fp8_e5m2,lmul-m4,lmul-m4-rne,lmul-m3
 CHUNKS := 20
 SHARED := $(or $(NAPIER_SHARED_DIR),../shared)
 MODEL := $(wildcard $(SHARED)/data/models/stories3M.gguf)
@@ -34,9 +34,10 @@ demo:
 	@test -n "$(MODEL)" && test -n "$(TEXT)" || { \
 	  echo "make demo needs a model and a text: make demo MODEL=model.gguf TEXT=file.txt" >&2; \
 	  exit 2; }
-	@scripts/setup.sh --no-venv
+	@scripts/setup.sh --build-only
 	@mkdir -p build
-	@cmake --preset release >build/configure.log 2>&1 || { cat build/configure.log >&2; exit 1; }
+	@cmake --preset release >build/configure.log 2>&1 || \
+	  { cat build/configure.log >&2; exit 1; }
 	@cmake --build --preset release --target napier
 	@build/napier eval "$(MODEL)" --text "$(TEXT)" --arith $(ARITH) --chunks $(CHUNKS)
 
@@ -50,11 +51,12 @@ test-full: configure
 
 bench: setup
 	@cmake --preset release -DNAPIER_BUILD_BENCH=ON
-	@cmake --build --preset release
-	@build/napier bench
+	@cmake --build --preset release --target napier_bench
+	@build/napier_bench
 
 format:
-	@find $(wildcard src include tests bench) \( -name '*.[ch]pp' -o -name '*.h' \) -exec clang-format -i {} +
+	@find $(wildcard src include tests bench) \( -name '*.[ch]pp' -o -name '*.h' \) \
+	  -exec clang-format -i {} +
 
 clean:
 	@rm -rf build build-debug build-asan build-asan-core

@@ -1,7 +1,7 @@
 # Tests run by ctest. Labels: fast (every change), model (needs a model file), slow (the long tier,
 # `make test-full`), and the layer's name. Exit code 77 is a skip, and the output says of what.
 
-set(NAPIER_SHARED_DIR "" CACHE PATH "models and texts of the tests; empty: ../shared of the sources")
+set(NAPIER_SHARED_DIR "" CACHE PATH "models and texts of the tests; empty: ../shared beside us")
 set(NAPIER_PYTHON "${PROJECT_SOURCE_DIR}/build/venv/bin/python" CACHE FILEPATH
     "the Python with tests/requirements.txt installed (make setup makes it)")
 
@@ -13,16 +13,22 @@ function(napier_layer_tests layer)
   file(GLOB files CONFIGURE_DEPENDS RELATIVE "${CMAKE_CURRENT_SOURCE_DIR}" "*_test.cpp" "test_*.py")
   foreach(file IN LISTS files)
     get_filename_component(name "${file}" NAME_WE)
+    # What asks for the long tier gets one.
+    file(STRINGS "${file}" asks REGEX "full_tier|NAPIER_TEST_FULL" LIMIT_COUNT 1)
+    set(full "")
+    if(asks)
+      set(full FULL)
+    endif()
     if(file MATCHES "\\.py$")
       string(REGEX REPLACE "^test_" "" name "${name}")
       if(NOT TEST ${layer}.${name}.py)
-        napier_python_test(${layer}.${name}.py ${file} LABELS ${layer} ${arg_LABELS})
+        napier_python_test(${layer}.${name}.py ${file} LABELS ${layer} ${arg_LABELS} ${full})
       endif()
     else()
       string(REGEX REPLACE "_test$" "" name "${name}")
       if(NOT TEST ${layer}.${name})
         napier_test(${layer}.${name} SOURCES ${file} DEPENDS napier::${layer} ${arg_DEPENDS}
-                    LABELS ${layer} ${arg_LABELS})
+                    LABELS ${layer} ${arg_LABELS} ${full})
       endif()
     endif()
   endforeach()

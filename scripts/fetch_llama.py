@@ -109,9 +109,9 @@ def fetch(package, sha256, cache, archive):
             archive = archive or download(package, cache, scratch)
             found = sha256_of(archive)
             if found != sha256:
-                raise FetchError(f"{archive.name} has the SHA-256 {found}, not the pinned {sha256}: "
-                                 "it is damaged or not the archive Napier was tested with, and was "
-                                 "not used.")
+                raise FetchError(f"{archive.name} has the SHA-256 {found}, not the pinned "
+                                 f"{sha256}: it is damaged or not the archive Napier was tested "
+                                 "with, and was not used.")
             unpack(archive, scratch / "llama.cpp")
             (scratch / "llama.cpp").rename(sources)  # so a half-unpacked folder is never seen
     return sources

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Installs what building and testing need: Debian packages, and a virtual environment with the
 # pinned test oracles in build/venv. Does nothing, quickly, when all is there.
-# With --no-venv only the packages: enough to build and to run the demo.
+# With --build-only what the tests alone need is left out: enough to build and to run the demo.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 packages=(g++ make cmake ninja-build libhwy-dev libfmt-dev libcli11-dev libtomlplusplus-dev
-  nlohmann-json3-dev libgtest-dev libbenchmark-dev python3 python3-venv clang-format)
+  nlohmann-json3-dev libgtest-dev libbenchmark-dev python3 python3-venv)
+# Clang has libFuzzer and the reference formatter.
+test_packages=(clang libclang-rt-dev clang-format)
 
 say() { echo "setup: $*" >&2; }
 fail() {
@@ -53,5 +55,10 @@ make_venv() {
   echo "$stamp" >"$venv/stamp" # last, so that a broken installation is made again
 }
 
-install_packages
-[ "${1:-}" = --no-venv ] || make_venv
+if [ "${1:-}" = --build-only ]; then
+  install_packages
+else
+  packages+=("${test_packages[@]}")
+  install_packages
+  make_venv
+fi

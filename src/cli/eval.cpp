@@ -102,10 +102,10 @@ void add_eval(CLI::App& app) {
       ->type_name("PLAN|FILE")
       ->take_all()
       ->allow_extra_args(false);
-  command->add_option("--ctx", arguments->options.context, "tokens a chunk")->capture_default_str();
+  command->add_option("-c,--ctx", arguments->options.context, "tokens a chunk")->capture_default_str();
   command->add_option("--chunks", arguments->options.chunks, "chunks of the text; 0: all of it")
       ->capture_default_str();
-  command->add_option("--threads", arguments->options.threads, "threads to compute with")
+  command->add_option("-t,--threads", arguments->options.threads, "threads to compute with")
       ->capture_default_str();
   command->add_option("--kv", arguments->cache, "what keys and values are cached in: f32 or f16")
       ->check(CLI::IsMember({"f32", "f16"}))

@@ -60,7 +60,9 @@ int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is a write that fails
   ggml_set_abort_callback(on_ggml_abort);
   try {
-    return run(argc, argv);
+    const int code = run(argc, argv);
+    if (std::fflush(stdout) != 0) return fail(ExitCode::failed, "stdout cannot be written to");
+    return code;
   } catch (const napier::Error& error) {
     return fail(error.blame() == napier::Blame::input ? ExitCode::wrong_input : ExitCode::failed,
                 error.what());

@@ -52,7 +52,11 @@ void run_model(RunArguments& arguments) {
   const std::vector<Token> prompt = model.tokenise(arguments.prompt, true, true);
   if (prompt.empty()) throw Error("the prompt is empty; give some text with -p");
   if (arguments.context == 0) {
-    options.context = static_cast<int>(prompt.size()) + std::max(1, arguments.tokens);
+    // Generation ends with the context: no more of it than the model was trained for.
+    const auto prompted = static_cast<int64_t>(prompt.size());
+    const int64_t longest = std::max<int64_t>(model.training_context(), prompted + 1);
+    options.context = static_cast<int>(
+        std::min(prompted + std::max<int64_t>(1, arguments.tokens), longest));
   }
   if (prompt.size() > static_cast<size_t>(options.context)) {
     throw Error(fmt::format("the prompt has {} tokens, more than --ctx {} holds", prompt.size(),
@@ -116,9 +120,10 @@ void add_run(CLI::App& app) {
   command->add_option("-s,--seed", sampling.seed, "of sampling; -1: a new one each time")
       ->check(CLI::Range(int64_t{-1}, int64_t{0xFFFFFFFE}))
       ->capture_default_str();
-  command->add_option("--ctx", arguments->context, "tokens of context; 0: as many as needed")
+  command->add_option("-c,--ctx", arguments->context,
+                      "tokens of context; 0: as many as needed, at most those of the training")
       ->capture_default_str();
-  command->add_option("--threads", arguments->threads, "threads to compute with")
+  command->add_option("-t,--threads", arguments->threads, "threads to compute with")
       ->capture_default_str();
   command->add_option("--kv", arguments->cache, "what keys and values are cached in: f32 or f16")
       ->check(CLI::IsMember({"f32", "f16"}))

@@ -104,7 +104,8 @@ class AdderWeights final : public PanelWeights<float> {
   }
   bool fits(const MagnitudeRange& x, const MagnitudeRange& w) const override {
     return x.is_normal() && w.is_normal() && x.min_exponent() + w.min_exponent() >= -126 &&
-           x.max_exponent() + w.max_exponent() <= 125;
+           x.max_exponent() + w.max_exponent() <= 125 &&
+           (!x.has_zero || w.max_exponent() <= 125);  // a row of zeros has 1 for its filler
   }
   void run(const PanelTask<float>& task, bool w_has_zero) const override {
     HWY_DYNAMIC_DISPATCH(run_adder)(task, w_has_zero);

@@ -68,8 +68,8 @@ void Scaler::choose(const float* row, double tensor_absmax, float* scales) const
       const double absmax =
           how.granularity == Granularity::tensor ? tensor_absmax : finite_absmax(row + begin, span);
       float* first = scales + begin / group_;
-      const float scale =
-          *first * to_float(choose_scale(how, absmax / double{*first}, largest_[level]));
+      const Dyadic finer = choose_scale(how, absmax / double{*first}, largest_[level]);
+      const float scale = to_float(Dyadic::from_float(*first) * finer);
       if (scale == 0) continue;
       for (int64_t i = 0; i < span / group_; ++i) first[i] = scale;
     }

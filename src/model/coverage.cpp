@@ -88,8 +88,8 @@ ModelCoverage make_coverage(const Plan& plan, const GraphCensus& census,
                             const std::map<std::string, MatmulCount>& ran) {
   if (!plan.rules.empty() && !census.opaque().empty()) {
     throw Error("the model's graph holds " + census.opaque().begin()->first +
-                    ", which multiplies matrices out of the plan's sight",
-                Blame::environment);
+                ", which multiplies matrices out of every plan's sight: models of this "
+                "architecture cannot be evaluated");
   }
   ModelCoverage coverage;
   coverage.elementwise = census.elementwise();

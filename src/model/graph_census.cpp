@@ -13,6 +13,7 @@ uint64_t per_element(const ggml_tensor& node) {
   switch (node.op) {
     case GGML_OP_MUL:
     case GGML_OP_SCALE:
+    case GGML_OP_SQR:
     case GGML_OP_GLU: return 1;
     case GGML_OP_RMS_NORM:
     case GGML_OP_NORM:
@@ -56,6 +57,11 @@ void GraphCensus::count(const ggml_tensor& node) {
     case GGML_OP_SSM_SCAN:
     case GGML_OP_RWKV_WKV6:
     case GGML_OP_RWKV_WKV7:
+    case GGML_OP_GATED_DELTA_NET:
+    case GGML_OP_LIGHTNING_INDEXER:
+    case GGML_OP_DSV4_HC_COMB:
+    case GGML_OP_DSV4_HC_PRE:
+    case GGML_OP_DSV4_HC_POST:
     case GGML_OP_GATED_LINEAR_ATTN: ++opaque_[ggml_op_name(node.op)]; return;
     case GGML_OP_ROPE: {
       int32_t rotated;  // dimensions of each head, ggml.c: ggml_rope_impl

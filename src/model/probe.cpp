@@ -28,7 +28,7 @@ constexpr unsigned k_base_seconds = 60;
 constexpr uint64_t k_bytes_per_second = 20'000'000;  // of a slow disk
 
 // Exit codes of the child; everything else is a crash.
-enum Verdict : int { sound = 0, refused = 2, out_of_memory = 3 };
+enum Verdict : int { sound = 0, failed = 1, refused = 2, out_of_memory = 3 };
 
 unsigned seconds_for(uint64_t size) {
   return k_base_seconds + static_cast<unsigned>(size / k_bytes_per_second);
@@ -36,7 +36,11 @@ unsigned seconds_for(uint64_t size) {
 
 void limit_child(uint64_t size) {
 #if !defined(__SANITIZE_ADDRESS__)
-  const rlimit memory = {k_base_memory + 3 * size, k_base_memory + 3 * size};
+  // A long context may take what the machine has; a broken file may not take more.
+  const uint64_t machine = static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) *
+                           static_cast<uint64_t>(sysconf(_SC_PAGE_SIZE));
+  const uint64_t most = std::min(machine, std::max(k_base_memory + 3 * size, machine / 4 * 3));
+  const rlimit memory = {most, most};
   setrlimit(RLIMIT_DATA, &memory);
 #endif
   const rlimit no_core = {0, 0};
@@ -63,9 +67,12 @@ void limit_child(uint64_t size) {
     context.warm_up();
   } catch (const std::bad_alloc&) {
     verdict = out_of_memory;
+  } catch (const Error& error) {
+    std::fprintf(stderr, "\n%s\n", error.what());
+    verdict = error.blame() == Blame::input ? refused : failed;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "\n%s\n", error.what());
-    verdict = refused;
+    verdict = failed;
   }
   std::fflush(nullptr);
   _exit(verdict);  // no destructors: the parent's atexit handlers are not ours to run
@@ -140,6 +147,7 @@ void probe_model(const std::string& path, const ContextOptions& options, std::st
   if (WIFEXITED(status)) {
     if (WEXITSTATUS(status) == sound) return;
     if (WEXITSTATUS(status) == refused) throw Error(last_line(said));
+    if (WEXITSTATUS(status) == failed) throw Error(last_line(said), Blame::environment);
     if (WEXITSTATUS(status) == out_of_memory) {
       throw Error(path + ": loading it takes more memory than a sound model of its size (" +
                   std::to_string(size) + " bytes) would: the file is broken or memory is short");

@@ -175,9 +175,11 @@ Steps pattern_add_steps(const ProductForm& form, const Dyadic& x, const Dyadic& 
                       offset != 0 ? " with the offset" : "");
   if (mantissas > mask) {
     text += fmt::format(
-        ": {} or more, so {} runs into the exponent, which\n  doubles what remains (the formula"
-        " reading of L-Mul would keep 1 + {:g} instead).\n",
-        mantissas >> fraction, mantissas >> fraction == 1 ? "a carry" : "2", total);
+        ": {} or more, so {} runs into the exponent, which\n  doubles what remains{}.\n",
+        mantissas >> fraction, mantissas >> fraction == 1 ? "a carry" : "2",
+        offset == 0 ? ""
+                    : fmt::format(" (the formula reading of L-Mul would keep 1 + {:g} instead)",
+                                  total));
   } else {
     text += ": below 1, so nothing is carried into the exponent.\n";
   }

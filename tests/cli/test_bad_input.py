@@ -178,5 +178,6 @@ def test_run(refused, model, tmp_path):
     refused("run", model, "-p", "Once", "--top-p", 3)
     refused("run", model, "-p", "Once upon a time there was", "--ctx", 2)
     refused("run", model, "-p", "Once", "-n", -1)
+    refused("run", model, "-p", "Once", "-n", 1 << 31)
     refused("run", model, "-p", "Once", "--plan", "foo -> bf16")
     refused("run", model, "-p", "Once", "--plan", "f32", "--arith", "f32")

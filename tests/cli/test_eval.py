@@ -127,4 +127,4 @@ def test_a_full_disk_is_not_the_requests_fault(napier, shared):
         pytest.skip("SKIPPED: needs /dev/full")
     with open("/dev/full", "w") as full:
         done = napier("formats", stdout=full, stderr=subprocess.PIPE, capture_output=False)
-    assert done.returncode == 1 and "stdout" in done.stderr
+    assert done.returncode == 1 and "space" in done.stderr

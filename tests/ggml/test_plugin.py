@@ -7,6 +7,7 @@ import subprocess
 import time
 import urllib.request
 
+import gguf
 import pytest
 
 KEEP_F32 = ["-fa", "off", "-ctk", "f32", "-ctv", "f32"]
@@ -155,14 +156,19 @@ def test_server(build_dir, plugin, model, tmp_path):
 
 @pytest.mark.parametrize("kind", ["Q8_0", "Q4_0", "Q4_K_M"])
 @pytest.mark.parametrize("mapped", [True, False], ids=["mmap", "read"])
-def test_quantised_weights_do_not_slip_past(tool, with_plugin, model, text, tmp_path, kind, mapped):
-    # Q4_0 is what the CPU backend repacks.
+def test_quantised_weights_do_not_slip_past(tool, with_plugin, shared, text, tmp_path, kind,
+                                            mapped):
+    # Q4_0 is what the CPU backend repacks; k-quants need rows of a multiple of 256.
+    model = shared("data/models/stories3M.gguf" if kind == "Q4_K_M" else
+                   "data/models/stories260K.gguf")
     path = tmp_path / "model.gguf"
     made = tool("llama-quantize", model, path, kind)
     assert made.returncode == 0, made.stderr[-2000:]
+    types = {tensor.tensor_type.name for tensor in gguf.GGUFReader(path).tensors}
+    assert kind.removesuffix("_M") in types
     result = with_plugin("llama-perplexity", "-m", path, "-f", text, "-c", 512, "--chunks", 2,
                          "-t", 2, *KEEP_F32, "--load-mode", "mmap" if mapped else "none")
-    assert 3 < perplexity(result) < 8
+    assert 3 < perplexity(result) < 12
     assert_all_covered(result)
 
 

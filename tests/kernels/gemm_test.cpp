@@ -222,6 +222,7 @@ const std::vector<std::string>& scaled_arithmetics() {
       "x=e4m3fn:sr@row/w=e4m3fn:sr@block16",
       "x=e5m0:rto@row/w=f32@row/acc=f64",
       "x=e4m3u@row/w=e4m3fn:literal@block8",
+      "x=e4m3fn@block2(e11m20)@tensor/w=f32",
   };
   return result;
 }
@@ -342,6 +343,24 @@ TEST(Gemm, EdgesOfTheWindow) {
           if (HasFailure()) return;
         }
       }
+    }
+  }
+}
+
+// A row of zeros beside tiny numbers, and weights near the largest: what stands for a zero must not
+// leave the range that the other rows were checked for.
+TEST(Gemm, ARowOfZerosBesideTinyOnes) {
+  ThreadPool pool(1);
+  const Matrix x = {0x1p-100f, 0x1p-90f, 0, 0};
+  const Matrix w = {0x1.fcp127f, 0x1.fcp127f};
+  for (const char* text : {"lmul-m7", "lmul-m3", "mitchell", "lmul-formula-m4"}) {
+    const Arithmetic arithmetic = parse_arithmetic(text);
+    Matrix want(2);
+    reference_gemm(arithmetic, {2, 1, 2}, x.data(), w.data(), want.data());
+    for (const KernelKind kind : legal_kernels(arithmetic, {2, 1, 2})) {
+      const auto packed = pack_weights(arithmetic, 1, 2, rows_of(w, 2), pool, kind);
+      expect_same(multiply(*packed, 2, x, pool), want, 1,
+                  std::string(kernel_name(kind)) + " on " + text);
     }
   }
 }
