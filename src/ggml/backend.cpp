@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <set>
 #include <string>
 #include <unordered_set>
 #include <utility>
@@ -43,6 +44,7 @@ struct Shared {
   // the multiplications that the engine runs in each decode of that graph.
   std::mutex declining;
   std::map<std::string, uint64_t, std::less<>> declined;
+  std::set<std::string, std::less<>> declined_fused;
   std::atomic<uint64_t> layouts{1};  // counts rounds of scheduling
   std::atomic<bool> computed{false};
 };
@@ -170,6 +172,12 @@ void begin_decode(Backend& backend, PlanRun& plan) {
   for (const auto& [name, multiplications] : shared().declined) {
     plan.record_engine(name, multiplications);
   }
+  // Flash attention was asked about and then given up if its products are there one by one.
+  const auto kq = shared().declined.lower_bound("kq-");
+  const bool separate = kq != shared().declined.end() && kq->first.starts_with("kq-");
+  for (const std::string& operation : shared().declined_fused) {
+    if (operation != "FLASH_ATTN_EXT" || !separate) plan.record_fused(operation);
+  }
 }
 
 // Looks upstream of a node for matrix multiplications that the plan names and another backend ran
@@ -205,8 +213,7 @@ void compute_node(Backend& backend, const ggml_tensor* node, PlanRun& plan,
     throw Error(std::string(ggml_op_name(node->op)) +
                 (flash ? ": flash attention hides matrix multiplications that the plan names; "
                          "turn it off (-fa off)"
-                       : " hides matrix multiplications that the plan names, and the program "
-                         "insists on it"));
+                       : ": hides matrix multiplications that the plan names"));
   }
   if (!matmul->rule) {
     throw Error(std::string(matmul->name) +
@@ -318,7 +325,13 @@ bool supports_op(const ggml_tensor* node) {
       // Fused attention is claimed so that llama.cpp sees it on an unexpected device and takes the
       // separate multiplications instead, which come here. If it comes all the same, it fails.
       const std::shared_ptr<PlanRun> plan = active_plan();
-      return plan && hides_named_matmuls(node, plan->plan());
+      if (!plan) return false;
+      if (hides_named_matmuls(node, plan->plan())) return true;
+      if (is_fused_product(node)) {
+        std::lock_guard lock(shared().declining);
+        shared().declined_fused.emplace(ggml_op_name(node->op));
+      }
+      return false;
     }
   }
 }
@@ -329,6 +342,7 @@ bool device_supports_op(ggml_backend_dev_t, const ggml_tensor* node) {
     state.layouts++;
     std::lock_guard lock(state.declining);
     state.declined.clear();
+    state.declined_fused.clear();
   }
   try {
     return supports_op(node);

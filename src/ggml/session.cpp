@@ -72,6 +72,7 @@ Coverage PlanRun::coverage() const {
   for (const auto& [key, entry] : entries_) result.entries.push_back(entry);
   for (const auto& [key, entry] : engine_) result.engine.push_back(entry);
   result.cache_types.assign(cache_types_.begin(), cache_types_.end());
+  result.fused.assign(fused_.begin(), fused_.end());
   return result;
 }
 
@@ -80,6 +81,7 @@ void PlanRun::reset_coverage() {
   entries_.clear();
   engine_.clear();
   cache_types_.clear();
+  fused_.clear();
 }
 
 std::vector<size_t> PlanRun::unused_rules() const {
@@ -125,6 +127,11 @@ void PlanRun::record_engine(std::string_view name, uint64_t multiplications) {
 void PlanRun::record_cache_type(std::string_view type) {
   std::lock_guard lock(mutex_);
   if (cache_types_.find(type) == cache_types_.end()) cache_types_.emplace(type);
+}
+
+void PlanRun::record_fused(std::string_view operation) {
+  std::lock_guard lock(mutex_);
+  if (fused_.find(operation) == fused_.end()) fused_.emplace(operation);
 }
 
 void set_active_plan(std::shared_ptr<PlanRun> run) {
@@ -204,6 +211,10 @@ std::string coverage_text(const PlanRun& run, bool each_matrix) {
                                     [](const std::string& type) { return type != "f32"; });
     if (rounds) text += " (rounds what is cached; -ctk f32 -ctv f32 keeps it whole)";
     text += "\n";
+  }
+  for (const std::string& operation : coverage.fused) {
+    text += "not counted, as it multiplies within a larger operation of the engine: " + operation +
+            "\n";
   }
   for (const auto& [key, line] : lines) {
     char row[256];

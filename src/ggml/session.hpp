@@ -40,6 +40,8 @@ struct Coverage {
   // Left to the engine, as far as the backend can see: exact with one llama_context at a time.
   std::vector<EngineEntry> engine;
   std::vector<std::string> cache_types;  // ggml's types of the K and V caches seen
+  // ggml's operations that multiply matrices within, left to the engine and not counted above.
+  std::vector<std::string> fused;
 
   uint64_t multiplications() const;         // in the plan's arithmetics
   uint64_t engine_multiplications() const;  // left to the engine
@@ -68,6 +70,7 @@ class PlanRun {
   void record(std::string_view name, size_t rule, KernelKind kernel, uint64_t multiplications);
   void record_engine(std::string_view name, uint64_t multiplications);
   void record_cache_type(std::string_view type);
+  void record_fused(std::string_view operation);
 
  private:
   const Plan plan_;
@@ -75,7 +78,7 @@ class PlanRun {
   mutable std::mutex mutex_;
   std::map<std::string, CoverageEntry, std::less<>> entries_;  // by name and kernel
   std::map<std::string, EngineEntry, std::less<>> engine_;
-  std::set<std::string, std::less<>> cache_types_;
+  std::set<std::string, std::less<>> cache_types_, fused_;
   std::vector<bool> used_;  // by rule
   bool met_ = false;
 };

@@ -90,11 +90,25 @@ bool hides_named_matmuls(const ggml_tensor* node, const Plan& plan) {
       const std::string layer(cache ? cache_layer(cache) : "0");
       return plan.match("kq-" + layer) || plan.match("kqv-" + layer);
     }
-    case GGML_OP_GATED_DELTA_NET:
-    case GGML_OP_LIGHTNING_INDEXER:
     case GGML_OP_DSV4_HC_COMB:
     case GGML_OP_DSV4_HC_PRE:
     case GGML_OP_DSV4_HC_POST: return plan.match(node->name).has_value();
+    default: return false;
+  }
+}
+
+bool is_fused_product(const ggml_tensor* node) {
+  switch (node->op) {
+    case GGML_OP_FLASH_ATTN_EXT:
+    case GGML_OP_GATED_DELTA_NET:
+    case GGML_OP_GATED_LINEAR_ATTN:
+    case GGML_OP_LIGHTNING_INDEXER:
+    case GGML_OP_DSV4_HC_COMB:
+    case GGML_OP_DSV4_HC_PRE:
+    case GGML_OP_DSV4_HC_POST:
+    case GGML_OP_SSM_SCAN:
+    case GGML_OP_RWKV_WKV6:
+    case GGML_OP_RWKV_WKV7: return true;
     default: return false;
   }
 }

@@ -195,6 +195,17 @@ def test_attention_can_be_left_to_the_engine_with_flash_attention(with_plugin, m
                          "-t", 2, "-fa", "on", plan="*.weight->lmul-m4")
     perplexity(result)
     assert "kq-" not in result.report
+    assert "not counted, as it multiplies within a larger operation of the engine: FLASH_ATTN_EXT" \
+        in result.report
+
+
+def test_one_layer_alone_turns_flash_attention_off(with_plugin, model, text):
+    result = with_plugin("llama-perplexity", "-m", model, "-f", text, "-c", 512, "--chunks", 2,
+                         "-t", 2, plan="kq-1->lmul-m4")
+    perplexity(result)
+    assert re.search(r"kq-\* +lmul-m4", result.report), result.report
+    assert re.search(r"kq-\* +\(engine\)", result.report), result.report
+    assert "FLASH_ATTN_EXT" not in result.report
 
 
 def test_forced_flash_attention_fails_with_a_sentence(with_plugin, model, text):
