@@ -38,7 +38,7 @@ def untidy_lines(path):
 def test_ascii_and_width():
     wrong = [f"{path.relative_to(ROOT)}:{number} {what}"
              for path in sources(ROOT, TEXT) for number, what in untidy_lines(path)]
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
 
 
 def test_untidy_lines_are_found(tmp_path):

@@ -70,7 +70,8 @@ def violations(root):
 
 def test_dependencies_point_down():
     assert list((ROOT / "include/napier").glob("*.hpp")), "the sources are not where they should be"
-    assert violations(ROOT) == []
+    found = violations(ROOT)
+    assert not found, "\n".join(found)
 
 
 def plant(root, files):
