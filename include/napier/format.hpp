@@ -19,7 +19,7 @@ enum class Specials : uint8_t { ieee, fn, fnuz, none };
 // A binary floating-point format. Codes are sign | exponent field | mantissa field, from the top;
 // values are (-1)^sign (1 + mantissa / 2^M) 2^(field - bias), and with subnormals, in field 0,
 // (-1)^sign (mantissa / 2^M) 2^(1 - bias). With 0 exponent bits every value is of the latter kind
-// (a fixed-point format). Without subnormals field 0 is a normal exponent, and code 0 alone is zero,
+// (a fixed-point format). Without subnormals field 0 is a normal exponent; code 0 alone is zero,
 // unless the format has neither sign nor mantissa (e8m0): that one has no zero at all.
 //
 // Everything is constexpr, pure and thread safe. Example:

@@ -74,7 +74,7 @@ struct Operand {
 
 // The scale of a group whose largest magnitude is `absmax` (finite, >= 0), for elements of largest
 // magnitude `element_max`: absmax / element_max, rounded to the scale's format. In formats without
-// mantissa the rule is OCP MX 1.0's (section 6.3): 2^(floor(log2 absmax) - floor(log2 element_max)).
+// mantissa the rule is OCP MX 1.0's (section 6.3): 2^(floor(log2 absmax) - floor(log2 element_max))
 // A zero group, or a scale that rounds to zero, has scale 1 (or the nearest the format has).
 Dyadic choose_scale(const ScaleLevel& level, double absmax, double element_max);
 

@@ -21,7 +21,7 @@ struct Rule {
 // Ordered rules; the first whose pattern matches a matrix multiplication's name decides; what
 // matches none is left to the engine.
 //
-//   plan := arith | rule{;rule}        rule := pattern -> arith        (an arith alone is  * -> arith)
+//   plan := arith | rule{;rule}      rule := pattern -> arith      (an arith alone is  * -> arith)
 //
 // Names are ggml's: the weight's ("blk.0.attn_q.weight", "output.weight") where there is one, else
 // the result's ("kq-0", "kqv-0"). Patterns are globs over the whole name: * any run, ? any one

@@ -44,7 +44,7 @@ inline constexpr std::array k_rounding_names = {
 // Whether a magnitude between two neighbouring codes goes to the upper one. `fraction` is its
 // distance from the lower code in units of the gap, as a 64-bit fraction whose last bit is sticky
 // (set when anything below it was not zero); 0 means exact. `odd` is the lower code's last bit.
-// `random` are 32 uniform bits, used by stochastic rounding only: P(up) = floor(fraction 2^32)/2^32.
+// `random` are 32 uniform bits, used by stochastic rounding only: P(up) = floor(fraction 2^32)/2^32
 constexpr bool rounds_up(Rounding rounding, bool negative, bool odd, uint64_t fraction,
                          uint32_t random) {
   constexpr uint64_t half = uint64_t{1} << 63;

@@ -102,7 +102,8 @@ void add_eval(CLI::App& app) {
       ->type_name("PLAN|FILE")
       ->take_all()
       ->allow_extra_args(false);
-  command->add_option("-c,--ctx", arguments->options.context, "tokens a chunk")->capture_default_str();
+  command->add_option("-c,--ctx", arguments->options.context, "tokens a chunk")
+      ->capture_default_str();
   command->add_option("--chunks", arguments->options.chunks, "chunks of the text; 0: all of it")
       ->capture_default_str();
   command->add_option("-t,--threads", arguments->options.threads, "threads to compute with")

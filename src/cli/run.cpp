@@ -55,8 +55,8 @@ void run_model(RunArguments& arguments) {
     // Generation ends with the context: no more of it than the model was trained for.
     const auto prompted = static_cast<int64_t>(prompt.size());
     const int64_t longest = std::max<int64_t>(model.training_context(), prompted + 1);
-    options.context = static_cast<int>(
-        std::min(prompted + std::max<int64_t>(1, arguments.tokens), longest));
+    options.context =
+        static_cast<int>(std::min(prompted + std::max<int64_t>(1, arguments.tokens), longest));
   }
   if (prompt.size() > static_cast<size_t>(options.context)) {
     throw Error(fmt::format("the prompt has {} tokens, more than --ctx {} holds", prompt.size(),
@@ -120,8 +120,9 @@ void add_run(CLI::App& app) {
   command->add_option("-s,--seed", sampling.seed, "of sampling; -1: a new one each time")
       ->check(CLI::Range(int64_t{-1}, int64_t{0xFFFFFFFE}))
       ->capture_default_str();
-  command->add_option("-c,--ctx", arguments->context,
-                      "tokens of context; 0: as many as needed, at most those of the training")
+  command
+      ->add_option("-c,--ctx", arguments->context,
+                   "tokens of context; 0: as many as needed, at most those of the training")
       ->capture_default_str();
   command->add_option("-t,--threads", arguments->threads, "threads to compute with")
       ->capture_default_str();

@@ -17,7 +17,7 @@ bool is_weight(const ggml_tensor* tensor) {
          ggml_backend_buffer_get_usage(owner->buffer) == GGML_BACKEND_BUFFER_USAGE_WEIGHTS;
 }
 
-// The layer of a cache tensor named "cache_k_l3" or "cache_v_l3"; empty for others, copies of caches
+// The layer of a cache tensor named "cache_k_l3" or "cache_v_l3"; empty for others, cache copies
 // ("cache_k_l3 (view) (copy)") included.
 std::string_view cache_layer(const ggml_tensor* tensor) {
   const std::string_view name = tensor->name;

@@ -54,13 +54,12 @@ class Cursor {
     const size_t begin = at_;
     const std::string_view digits = word();
     uint32_t value = 0;
-    const auto [end, error] =
-        std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
     if (digits.empty() || end != digits.data() + digits.size() || error != std::errc{} ||
         value < min || value > max) {
       fail_at(begin, what + " must be a whole number from " + std::to_string(min) + " to " +
-                         std::to_string(max) + (digits.empty() ? found() : ", not '" +
-                         std::string(digits) + "'"));
+                         std::to_string(max) +
+                         (digits.empty() ? found() : ", not '" + std::string(digits) + "'"));
     }
     return value;
   }

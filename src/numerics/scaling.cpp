@@ -11,7 +11,7 @@ Dyadic choose_scale(const ScaleLevel& level, double absmax, double element_max) 
   if (!(absmax > 0)) return one;
   Dyadic scale = Dyadic::from_double(absmax / element_max);
   if (level.format.mantissa_bits == 0) {
-    // OCP MX 1.0, section 6.3: the largest power of two in the block over the largest in the format.
+    // OCP MX 1.0, section 6.3: the largest power of two in the block over that in the format.
     scale = Dyadic::make(false, 1, std::ilogb(absmax) - std::ilogb(element_max));
   }
   const Dyadic rounded = cast(scale);

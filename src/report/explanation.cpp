@@ -177,9 +177,9 @@ Steps pattern_add_steps(const ProductForm& form, const Dyadic& x, const Dyadic& 
     text += fmt::format(
         ": {} or more, so {} runs into the exponent, which\n  doubles what remains{}.\n",
         mantissas >> fraction, mantissas >> fraction == 1 ? "a carry" : "2",
-        offset == 0 ? ""
-                    : fmt::format(" (the formula reading of L-Mul would keep 1 + {:g} instead)",
-                                  total));
+        offset == 0
+            ? ""
+            : fmt::format(" (the formula reading of L-Mul would keep 1 + {:g} instead)", total));
   } else {
     text += ": below 1, so nothing is carried into the exponent.\n";
   }

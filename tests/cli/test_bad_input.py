@@ -1,4 +1,4 @@
-"""Whatever is wrong with the request or an input: one sentence on stderr, exit code 2, no signal."""
+"""Whatever is wrong with a request or an input: one sentence on stderr, exit code 2, no signal."""
 import random
 import struct
 
@@ -79,7 +79,7 @@ def test_bits_flipped_in_the_metadata(napier, model, text, tmp_path, seed, full_
     codes = {}
     for i in range(2000 if full_tier else 200):
         random_bits = random.Random(seed * 10000 + i)
-        # Every second one in the keys and tensors' descriptions at both ends, less in the vocabulary.
+        # Every second one in the keys and tensors' descriptions at the ends, not in the tokens.
         where = random_bits.randrange(end) if i % 2 else random_bits.randrange(min(end, 700))
         bit = random_bits.randrange(8)
 

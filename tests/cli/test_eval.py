@@ -103,7 +103,8 @@ def test_recipes(evaluate):
 
 def test_table_csv_and_output_file(napier, shared, tmp_path):
     base = ["eval", shared("data/models/stories260K.gguf"), "--text",
-            shared("data/text/tinystories.txt"), "--chunks", 1, "--threads", 1, "--arith", "lmul-m4"]
+            shared("data/text/tinystories.txt"), "--chunks", 1, "--threads", 1,
+            "--arith", "lmul-m4"]
     table = napier(*base)
     assert table.returncode == 0 and "lmul-m4" in table.stdout and "element-wise" in table.stdout
     file = tmp_path / "result.csv"

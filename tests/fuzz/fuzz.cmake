@@ -1,4 +1,4 @@
-# Builds this folder with clang++ where it has libFuzzer, beside the main build, and registers a test
+# Builds this folder with clang++ where it has libFuzzer, beside the main build, and adds a test
 # a program. Where it has not, or NAPIER_FUZZ is OFF, the tests skip and say so.
 option(NAPIER_FUZZ "build the fuzzers with clang++ where it has libFuzzer" ON)
 find_program(NAPIER_CLANGXX NAMES clang++ clang++-14 clang++-15 clang++-16 clang++-17 clang++-18)
@@ -6,7 +6,8 @@ set(fuzz_dir "${PROJECT_BINARY_DIR}/tests/fuzzers")
 
 if(NAPIER_FUZZ AND NAPIER_CLANGXX AND NOT DEFINED NAPIER_HAS_LIBFUZZER)
   set(probe "${PROJECT_BINARY_DIR}/CMakeFiles/has_libfuzzer")
-  file(WRITE "${probe}.cpp" "extern \"C\" int LLVMFuzzerTestOneInput(const unsigned char*, unsigned "
+  file(WRITE "${probe}.cpp" "extern \"C\" int LLVMFuzzerTestOneInput(const unsigned char*, "
+                            "unsigned "
        "long) { return 0; }\n")
   execute_process(COMMAND "${NAPIER_CLANGXX}" -fsanitize=fuzzer,address,undefined "${probe}.cpp"
                   -o "${probe}" RESULT_VARIABLE result OUTPUT_QUIET ERROR_QUIET)

@@ -13,5 +13,6 @@ seconds=10
 [ "${NAPIER_TEST_FULL:-}" = 1 ] && seconds=600
 mkdir -p "$1/corpus_$2"
 cd "$1"
-exec "$program" -max_total_time=$seconds -seed="${NAPIER_TEST_SEED:-1614}" -max_len=512 -timeout=10 \
+exec "$program" -max_total_time=$seconds -seed="${NAPIER_TEST_SEED:-1614}" -max_len=512 \
+  -timeout=10 \
   -dict="$here/words.dict" -print_final_stats=1 -verbosity=1 "corpus_$2" "$here/corpus"

@@ -79,7 +79,7 @@ def assert_all_covered(result):
 
 
 def test_perplexity_equals_the_native_one(tool, with_plugin, model, text, full_tier):
-    # One thread: ggml's wait for each other by spinning, which is slow on a machine with other work.
+    # One thread: ggml's wait for each other by spinning, slow on a machine with other work.
     arguments = ["-m", model, "-f", text, "-c", 512, "--chunks", 40, "-t", 1, *KEEP_F32]
     result = with_plugin("llama-perplexity", *arguments)
     assert perplexity(result) == pytest.approx(4.9772, abs=1e-6)

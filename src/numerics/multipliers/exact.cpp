@@ -9,7 +9,10 @@ const MultiplierFamily k_exact_multiplier = {
     .parameters = {},
     .resolve = [](std::span<int>, const Format&, const Format&) {},
     .multiply = [](std::span<const int>, const Dyadic& x, const Dyadic& w) { return x * w; },
-    .form = [](std::span<const int>) { return ProductForm{ProductForm::Kind::exact, 0, 0}; },
+    .form =
+        [](std::span<const int>) {
+          return ProductForm{ProductForm::Kind::exact, 0, 0};
+        },
     .rounds_by_default = false,
 };
 

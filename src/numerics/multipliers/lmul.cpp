@@ -38,7 +38,7 @@ const MultiplierFamily k_lmul_multiplier = {
     .resolve =
         [](std::span<int> settings, const Format& x, const Format& w) {
           if (settings[k_kept] < 0) settings[k_kept] = own_mantissa_bits(x, w);
-          // k = 0: powers of two, whose sum of exponents is exact; the paper's l(0) would double it.
+          // k = 0: powers of two; their sum of exponents is exact, the paper's l(0) doubles it.
           if (settings[k_offset] < 0) settings[k_offset] = lmul_offset_bits(settings[k_kept]);
         },
     .multiply =

@@ -19,10 +19,8 @@ const MultiplierFamily k_mitchell_multiplier = {
         [](std::span<int> settings, const Format& x, const Format& w) {
           if (settings[0] < 0) settings[0] = own_mantissa_bits(x, w);
         },
-    .multiply =
-        [](std::span<const int> settings, const Dyadic& x, const Dyadic& w) {
-          return add_patterns(x, w, settings[0], 0);
-        },
+    .multiply = [](std::span<const int> settings, const Dyadic& x,
+                   const Dyadic& w) { return add_patterns(x, w, settings[0], 0); },
     .form =
         [](std::span<const int> settings) {
           return ProductForm{ProductForm::Kind::pattern_add, settings[0], 0};
