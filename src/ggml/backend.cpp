@@ -209,11 +209,9 @@ void compute_node(Backend& backend, const ggml_tensor* node, PlanRun& plan,
                   const BackendSettings& settings, ThreadPool& pool) {
   const auto matmul = identify_matmul(node, plan.plan());
   if (!matmul) {
-    const bool flash = node->op == GGML_OP_FLASH_ATTN_EXT;
     throw Error(std::string(ggml_op_name(node->op)) +
-                (flash ? ": flash attention hides matrix multiplications that the plan names; "
-                         "turn it off (-fa off)"
-                       : ": hides matrix multiplications that the plan names"));
+                ": flash attention hides matrix multiplications that the plan names; turn it off "
+                "(-fa off)");
   }
   if (!matmul->rule) {
     throw Error(std::string(matmul->name) +
@@ -322,7 +320,7 @@ bool supports_op(const ggml_tensor* node) {
     case GGML_OP_MUL_MAT:
     case GGML_OP_MUL_MAT_ID: return supports_matmul(node);
     default: {
-      // Fused attention is claimed so that llama.cpp sees it on an unexpected device and takes the
+      // Flash attention is claimed so that llama.cpp sees it on an unexpected device and takes the
       // separate multiplications instead, which come here. If it comes all the same, it fails.
       const std::shared_ptr<PlanRun> plan = active_plan();
       if (!plan) return false;

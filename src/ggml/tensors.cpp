@@ -83,18 +83,11 @@ const char* cache_type(const ggml_tensor* node) {
 }
 
 bool hides_named_matmuls(const ggml_tensor* node, const Plan& plan) {
-  switch (node->op) {
-    case GGML_OP_FLASH_ATTN_EXT: {
-      // Without it this layer would have kq-N and kqv-N; N stands in its cache's name.
-      const ggml_tensor* cache = cache_of(node->src[1]);
-      const std::string layer(cache ? cache_layer(cache) : "0");
-      return plan.match("kq-" + layer) || plan.match("kqv-" + layer);
-    }
-    case GGML_OP_DSV4_HC_COMB:
-    case GGML_OP_DSV4_HC_PRE:
-    case GGML_OP_DSV4_HC_POST: return plan.match(node->name).has_value();
-    default: return false;
-  }
+  if (node->op != GGML_OP_FLASH_ATTN_EXT) return false;
+  // Without it this layer would have kq-N and kqv-N; N stands in its cache's name.
+  const ggml_tensor* cache = cache_of(node->src[1]);
+  const std::string layer(cache ? cache_layer(cache) : "0");
+  return plan.match("kq-" + layer) || plan.match("kqv-" + layer);
 }
 
 bool is_fused_product(const ggml_tensor* node) {

@@ -40,9 +40,8 @@ void read_row(const ggml_tensor* tensor, int64_t i1, int64_t i2, int64_t i3, flo
 // The type of the K or V cache that an attention product reads, or nullptr.
 const char* cache_type(const ggml_tensor* node);
 
-// Whether a fused node stands in for matrix multiplications that the plan names, in a way that
-// llama.cpp does without where the node's device is not the layer's. (It insists on others, such as
-// GATED_DELTA_NET.)
+// Whether a flash attention stands in for the products kq and kqv of a layer, where the plan names
+// one of them.
 bool hides_named_matmuls(const ggml_tensor* node, const Plan& plan);
 
 // Whether a node multiplies matrices within a larger operation, which no plan can name.

@@ -20,10 +20,20 @@ using F32 = hn::ScalableTag<float>;
 using VecF32 = hn::Vec<F32>;
 
 // Rows of a tile: as many as leave registers for the weights. With 16 registers 4 x 3 sums, else 8.
+// Few rows take several panels at once, as each sum waits for its last addition. Sanitizers make
+// unrolled code many times larger, too large for compilers: they see the same loops, unrolled less.
+#if HWY_IS_ASAN
+inline constexpr int k_tile_rows = 2;
+inline constexpr int k_panels_of_two_rows = 1;
+inline constexpr int k_panels_of_one_row = 2;
+#else
 #if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL || HWY_TARGET == HWY_NEON
 inline constexpr int k_tile_rows = 8;
 #else
 inline constexpr int k_tile_rows = 4;
+#endif
+inline constexpr int k_panels_of_two_rows = 2;
+inline constexpr int k_panels_of_one_row = 4;
 #endif
 inline constexpr int k_tile_vectors = 3;
 
@@ -117,30 +127,36 @@ HWY_INLINE void tiles(const Product& product, const PanelTask<float>& task, int6
   }
 }
 
+// MR rows and all columns, NP panels at once.
+template <int MR, int NP, class Product>
+HWY_INLINE void tile_row(const Product& product, const PanelTask<float>& task, int64_t row) {
+  const int64_t panels = (task.columns + k_panel - 1) / k_panel;
+  int64_t panel = 0;
+  if constexpr (NP > 1) {
+    for (; (panel + NP) * k_panel <= task.columns; panel += NP) {
+      tiles<MR, NP>(product, task, row, panel);
+    }
+  }
+  for (; panel < panels; ++panel) tiles<MR, 1>(product, task, row, panel);
+}
+
 template <class Product>
 void run_tiles(const Product& product, const PanelTask<float>& task) {
-  const int64_t panels = (task.columns + k_panel - 1) / k_panel;
-  const int64_t whole = task.columns / k_panel;
   int64_t row = 0;
   for (; row + k_tile_rows <= task.rows; row += k_tile_rows) {
-    for (int64_t p = 0; p < panels; ++p) tiles<k_tile_rows, 1>(product, task, row, p);
+    tile_row<k_tile_rows, 1>(product, task, row);
   }
-  if (k_tile_rows > 4 && task.rows - row >= 4) {
-    for (int64_t p = 0; p < panels; ++p) tiles<4, 1>(product, task, row, p);
-    row += 4;
+  if constexpr (k_tile_rows > 4) {
+    if (task.rows - row >= 4) {
+      tile_row<4, 1>(product, task, row);
+      row += 4;
+    }
   }
-  // Few rows: several panels at once, as each sum waits for its last addition.
   if (task.rows - row >= 2) {
-    int64_t p = 0;
-    for (; p + 2 <= whole; p += 2) tiles<2, 2>(product, task, row, p);
-    for (; p < panels; ++p) tiles<2, 1>(product, task, row, p);
+    tile_row<2, k_panels_of_two_rows>(product, task, row);
     row += 2;
   }
-  if (task.rows - row >= 1) {
-    int64_t p = 0;
-    for (; p + 4 <= whole; p += 4) tiles<1, 4>(product, task, row, p);
-    for (; p < panels; ++p) tiles<1, 1>(product, task, row, p);
-  }
+  if (task.rows - row >= 1) tile_row<1, k_panels_of_one_row>(product, task, row);
 }
 
 }  // namespace HWY_NAMESPACE

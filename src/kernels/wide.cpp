@@ -104,9 +104,11 @@ HWY_INLINE VecF64 load(const float* from) {
 }
 HWY_INLINE VecF64 load(const double* from) { return hn::LoadU(F64(), from); }
 
-inline constexpr int k_wide_vectors = 2;
+// Sanitizers make unrolled code too large for compilers.
+inline constexpr int k_wide_rows = HWY_IS_ASAN ? 2 : 4;
+inline constexpr int k_wide_vectors = HWY_IS_ASAN ? 1 : 2;
 
-// MR rows times 2 vectors of outputs, as tile() in tile-inl.h.
+// MR rows times a few vectors of outputs, as tile() in tile-inl.h.
 template <int MR, WideSpec::Sum S, class Product, class T>
 HWY_INLINE void wide_tile(const WideSpec& wide, const Product& product, const PanelTask<T>& task,
                           int64_t row, int64_t first) {
@@ -186,7 +188,7 @@ HWY_INLINE void wide_tile(const WideSpec& wide, const Product& product, const Pa
 
 template <WideSpec::Sum S, class Product, class T>
 void wide_tiles(const WideSpec& wide, const PanelTask<T>& task) {
-  constexpr int MR = 4;
+  constexpr int MR = k_wide_rows;
   const Product product(wide.form);
   const int64_t step = k_wide_vectors * static_cast<int64_t>(hn::Lanes(F64()));
   int64_t row = 0;

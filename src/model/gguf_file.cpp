@@ -166,8 +166,15 @@ uint64_t check_part(const std::string& path) {
 
 std::string printable(std::string_view text) {
   std::string line(text);
-  std::replace_if(
-      line.begin(), line.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20; }, '?');
+  for (size_t i = 0; i < line.size();) {
+    const auto lead = static_cast<unsigned char>(line[i]);
+    const size_t length = lead < 0x80 ? 1 : lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
+    bool sound = lead >= 0x20 && lead != 0x7F && (lead < 0x80 || (lead >= 0xC2 && lead < 0xF5)) &&
+                 i + length <= line.size();
+    for (size_t j = 1; sound && j < length; ++j) sound = (line[i + j] & 0xC0) == 0x80;
+    if (!sound) line[i] = '?';
+    i += sound ? length : 1;
+  }
   return line;
 }
 

@@ -17,7 +17,8 @@ uint64_t check_gguf_header(const std::string& path);
 // structure must be sound: see probe_model().
 void check_weights_are_finite(const std::string& path);
 
-// Text from a file, made fit for one line of a message: control characters become '?'.
+// Text from a file, made fit for one line of a message: control characters and what is no UTF-8
+// become '?'.
 std::string printable(std::string_view text);
 
 }  // namespace napier
