@@ -1,5 +1,6 @@
 #include "model/probe.hpp"
 
+#include <ggml.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -48,6 +49,7 @@ void limit_child(uint64_t size) {
   for (const int signal_number : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGALRM, SIGTERM}) {
     signal(signal_number, SIG_DFL);
   }
+  ggml_set_abort_callback(nullptr);  // a program's own might exit with a code that means another
   setenv("GGML_NO_BACKTRACE", "1", 1);
   alarm(seconds_for(size));
 }
@@ -70,9 +72,9 @@ void limit_child(uint64_t size) {
   } catch (const Error& error) {
     std::fprintf(stderr, "\n%s\n", error.what());
     verdict = error.blame() == Blame::input ? refused : failed;
-  } catch (const std::exception& error) {
+  } catch (const std::exception& error) {  // of llama.cpp, about what it reads
     std::fprintf(stderr, "\n%s\n", error.what());
-    verdict = failed;
+    verdict = refused;
   }
   std::fflush(nullptr);
   _exit(verdict);  // no destructors: the parent's atexit handlers are not ours to run
