@@ -15,12 +15,14 @@
 #include <atomic>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <memory>
 #include <string>
+#include <thread>
 
 #include "ggml/backend.hpp"
 #include "ggml/session.hpp"
@@ -88,6 +90,9 @@ void conclude() {
   try {
     write_report(*run);
     if (run->met_matmuls()) {
+      // llama.cpp's last lines, such as the perplexity, are written by a thread that it does not
+      // wait for; on a busy machine they are lost now and then.
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
       for (const size_t rule : run->unused_rules()) {
         say("the rule '" + run->plan().rules[rule].pattern +
             "' of NAPIER_PLAN matched no matrix multiplication");
