@@ -102,7 +102,7 @@ def test_perplexity_under_lmul_differs(with_plugin, model, text):
 
 
 def test_completion_writes_what_the_engine_writes(tool, with_plugin, model):
-    arguments = ["-m", model, "-p", "Once upon a time", "-n", 24, "--temp", 0, "-no-cnv", "-t", 2,
+    arguments = ["-m", model, "-p", "Once upon a time", "-n", 24, "--temp", 0, "-no-cnv", "-t", 1,
                  *KEEP_F32]
     native = tool("llama-completion", *arguments)
     result = with_plugin("llama-completion", *arguments)
