@@ -1,5 +1,6 @@
 """Fixtures of the Python tests, and a skip that ctest can see."""
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -61,3 +62,21 @@ def pytest_sessionfinish(session, exitstatus):
     sound = exitstatus in (0, pytest.ExitCode.NO_TESTS_COLLECTED)
     if sound and reporter.stats.get("skipped") and not reporter.stats.get("passed"):
         session.exitstatus = 77
+
+
+@pytest.fixture(scope="session")
+def until_written():
+    """until_written(run, pattern): the result of run(), of which the output matches.
+
+    llama.cpp's programs may end before their log's thread has written its last lines, so there are
+    five tries; what fails for another reason fails each time.
+    """
+
+    def repeat(run, pattern):
+        for _ in range(5):
+            result = run()
+            if result.returncode != 0 or re.search(pattern, result.stdout + result.stderr):
+                break
+        return result
+
+    return repeat

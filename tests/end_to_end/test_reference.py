@@ -12,16 +12,19 @@ LAST_DIGIT = 1e-4
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_perplexity_is_llama_cpps(name, napier, shared, text_path, build_dir, report):
+def test_perplexity_is_llama_cpps(name, napier, shared, text_path, build_dir, until_written,
+                                  report):
     model = shared(f"data/models/{name}.gguf")
     size = ["--chunks", "40"]
     tool = build_dir / "bin/llama-perplexity"
     if not tool.exists():
         pytest.skip(f"SKIPPED: needs {tool} (target napier_llama_tools)")
-    theirs = subprocess.run([tool, "-m", model, "-f", text_path, "-c", "512", *size, "-fa", "off",
-                             "-ctk", "f32", "-ctv", "f32", "-t", "2"], capture_output=True,
-                            text=True)
-    found = re.search(r"Final estimate: PPL = ([0-9.]+)", theirs.stdout + theirs.stderr)
+    command = [tool, "-m", model, "-f", text_path, "-c", "512", *size, "-fa", "off", "-ctk", "f32",
+               "-ctv", "f32", "-t", "2"]
+    estimate = r"Final estimate: PPL = ([0-9.]+)"
+    theirs = until_written(lambda: subprocess.run(command, capture_output=True, text=True),
+                           estimate)
+    found = re.search(estimate, theirs.stdout + theirs.stderr)
     assert found, theirs.stderr[-2000:]
     assert abs(float(found[1]) - KNOWN[name]) <= LAST_DIGIT
 

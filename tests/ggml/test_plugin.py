@@ -78,16 +78,13 @@ def assert_all_covered(result):
         assert name in result.report, result.report
 
 
-def test_perplexity_equals_the_native_one(tool, with_plugin, model, text, full_tier):
+def test_perplexity_equals_the_native_one(tool, with_plugin, until_written, model, text, full_tier):
     # One thread: ggml's wait for each other by spinning, slow on a machine with other work.
     arguments = ["-m", model, "-f", text, "-c", 512, "--chunks", 40, "-t", 1, *KEEP_F32]
     result = with_plugin("llama-perplexity", *arguments)
     assert perplexity(result) == pytest.approx(4.9772, abs=1e-6)
     if full_tier:
-        for _ in range(5):  # llama.cpp may end before its log is written
-            native = tool("llama-perplexity", *arguments)
-            if "PPL = " in native.stdout + native.stderr:
-                break
+        native = until_written(lambda: tool("llama-perplexity", *arguments), "PPL = ")
         assert perplexity(native) == pytest.approx(4.9772, abs=1e-6)
     assert_all_covered(result)
     assert "K and V cache: f32\n" in result.report
@@ -101,10 +98,10 @@ def test_perplexity_under_lmul_differs(with_plugin, model, text):
     assert "lmul-m4" in result.report
 
 
-def test_completion_writes_what_the_engine_writes(tool, with_plugin, model):
+def test_completion_writes_what_the_engine_writes(tool, with_plugin, until_written, model):
     arguments = ["-m", model, "-p", "Once upon a time", "-n", 24, "--temp", 0, "-no-cnv", "-t", 1,
                  *KEEP_F32]
-    native = tool("llama-completion", *arguments)
+    native = until_written(lambda: tool("llama-completion", *arguments), "Once upon a time")
     result = with_plugin("llama-completion", *arguments)
     assert_all_covered(result)
     assert "Once upon a time" in result.stdout
