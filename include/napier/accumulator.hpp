@@ -14,18 +14,12 @@ namespace napier {
 // summed from zero and the run's sum is then added to the total in `outer`.
 // Written  format[:rounding][:sat|inf][(chunk=n[,outer=format])].
 //
-// f32 and f64 are the machine's own additions and overflow to infinity unless told otherwise;
-// every other format saturates unless told otherwise.
 struct Accumulator {
   Cast cast{k_f32, Rounding::nearest_even, 0, Overflow::infinity};
   uint32_t chunk = 0;           // products a chunk; 0: plain
   std::optional<Format> outer;  // of the total over chunks; the accumulator's own if not given
 
   bool operator==(const Accumulator&) const = default;
-
-  static constexpr Overflow default_overflow(const Format& format) {
-    return format == k_f32 || format == k_f64 ? Overflow::infinity : Overflow::saturate;
-  }
 
   // sum + term, rounded. `position` is the step k: it keys stochastic rounding.
   constexpr Dyadic add(const Dyadic& sum, const Dyadic& term, uint64_t position = 0) const {

@@ -8,6 +8,12 @@
 
 namespace napier {
 
+// What overflows become where it is not said: f32 and f64 are the machine's own and go to infinity,
+// every other format saturates.
+constexpr Overflow default_overflow(const Format& format) {
+  return format == k_f32 || format == k_f64 ? Overflow::infinity : Overflow::saturate;
+}
+
 // Rounding into a format: a format with everything that rounding needs to be told.
 // Written  format[:rounding][:sat|inf].
 struct Cast {
@@ -59,7 +65,7 @@ struct ScaleLevel {
 // Format + scaling + rounding and overflow rule.
 // Written  format[:rounding][:sat|inf][:ftz|literal]{@granularity[(scale-format[,method])]}.
 struct Operand {
-  Cast cast;
+  Cast cast{k_f32, Rounding::nearest_even, 0, Overflow::infinity};
   Subnormals subnormals = Subnormals::keep;
   std::vector<ScaleLevel> scaling;
 

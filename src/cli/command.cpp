@@ -52,7 +52,12 @@ std::string read_text(const std::string& path) {
 }
 
 Output::Output(std::string path) : path_(std::move(path)) {
+  if (path_ == "/dev/stdout" || path_ == "-") path_.clear();
   if (path_.empty()) return;
+  // A link stays, and what it leads to is replaced.
+  std::error_code error;
+  const std::filesystem::path target = std::filesystem::canonical(path_, error);
+  if (!error) path_ = target.string();
   struct stat status = {};
   const bool exists = stat(path_.c_str(), &status) == 0;
   if (exists && S_ISDIR(status.st_mode)) {
@@ -63,16 +68,32 @@ Output::Output(std::string path) : path_(std::move(path)) {
   } else if (exists && access(path_.c_str(), W_OK) != 0) {
     file_ = -1;
   } else {
-    temporary_ = path_ + ".XXXXXX";
-    file_ = mkostemp(temporary_.data(), O_CLOEXEC);
-    if (file_ < 0) temporary_.clear();
+    const mode_t mask = umask(0);
+    umask(mask);
+    mode_ = exists ? status.st_mode & 07777 : 0666 & ~mask;
+    // Tried now and taken away: the work may be long, and may be interrupted.
+    make_temporary();
+    drop_temporary();
+    return;
   }
   if (file_ < 0) throw Error(path_ + ": cannot be written: " + std::strerror(errno));
 }
 
-Output::~Output() {
+Output::~Output() { drop_temporary(); }
+
+void Output::make_temporary() {
+  temporary_ = path_ + ".XXXXXX";
+  file_ = mkostemp(temporary_.data(), O_CLOEXEC);
+  if (file_ >= 0) return;
+  temporary_.clear();
+  throw Error(path_ + ": cannot be written: " + std::strerror(errno));
+}
+
+void Output::drop_temporary() {
   if (file_ >= 0) close(file_);
+  file_ = -1;
   if (!temporary_.empty()) unlink(temporary_.c_str());
+  temporary_.clear();
 }
 
 void Output::write(std::string_view text) {
@@ -80,11 +101,10 @@ void Output::write(std::string_view text) {
     write_all(STDOUT_FILENO, text, "stdout");
     return;
   }
+  if (file_ < 0) make_temporary();
   write_all(file_, text, path_);
   if (temporary_.empty()) return;
-  const mode_t mask = umask(0);
-  umask(mask);
-  if (fchmod(file_, 0666 & ~mask) != 0 || rename(temporary_.c_str(), path_.c_str()) != 0) {
+  if (fchmod(file_, mode_) != 0 || rename(temporary_.c_str(), path_.c_str()) != 0) {
     throw Error(path_ + ": cannot be written: " + std::strerror(errno), Blame::environment);
   }
   temporary_.clear();
@@ -115,6 +135,8 @@ void ProgressLine::clear() {
   shown_ = -1;
 }
 
-void warn(const std::string& sentence) { fmt::print(stderr, "napier: warning: {}\n", sentence); }
+void warn(const std::string& sentence) {
+  std::fprintf(stderr, "napier: warning: %s\n", sentence.c_str());
+}
 
 }  // namespace napier::cli

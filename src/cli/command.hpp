@@ -33,8 +33,12 @@ class Output {
   void write(std::string_view text);
 
  private:
+  void make_temporary();
+  void drop_temporary();
+
   std::string path_;
   std::string temporary_;  // beside it; empty once it has become the file
+  unsigned mode_ = 0;      // of the file, as it was or as new files are
   int file_ = -1;
 };
 

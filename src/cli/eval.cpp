@@ -1,6 +1,7 @@
 // napier eval: perplexity and divergence of a model under several arithmetics.
 #include <fmt/format.h>
 
+#include <cmath>
 #include <memory>
 #include <string>
 #include <thread>
@@ -77,6 +78,13 @@ void run_eval(EvalArguments& arguments) {
   output.write(arguments.json  ? evaluation_json(evaluation)
                : arguments.csv ? evaluation_csv(evaluation)
                                : evaluation_table(evaluation));
+  for (const Result& result : evaluation.results) {
+    if (std::isfinite(result.perplexity)) continue;
+    throw Error(result.arith +
+                    ": the perplexity is not a finite number: the model's logits overflow "
+                    "or are not numbers under it",
+                Blame::environment);
+  }
 }
 
 }  // namespace

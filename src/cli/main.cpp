@@ -16,7 +16,7 @@ namespace {
 using napier::cli::ExitCode;
 
 int fail(ExitCode code, const std::string& sentence) {
-  fmt::print(stderr, "napier: {}\n", sentence);
+  std::fprintf(stderr, "napier: %s\n", sentence.c_str());  // no exception where stderr is closed
   return code;
 }
 

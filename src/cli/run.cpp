@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <string>
 #include <thread>
@@ -39,6 +40,13 @@ Plan plan_of(const RunArguments& arguments) {
 void run_model(RunArguments& arguments) {
   const Plan plan = plan_of(arguments);
   if (arguments.tokens < 0) throw Error("-n must not be negative");
+  const SamplingOptions& sampling = arguments.sampling;
+  for (const float option :
+       {sampling.temperature, sampling.top_p, sampling.min_p, sampling.repeat_penalty}) {
+    if (std::isnan(option)) {
+      throw Error("--temp, --top-p, --min-p and --repeat-penalty must be numbers, not NaN");
+    }
+  }
   set_engine_verbose(arguments.verbose);
   ContextOptions options;
   options.threads = arguments.threads;

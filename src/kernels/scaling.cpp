@@ -18,8 +18,9 @@ void check_operand(const Operand& operand, char name, int64_t k) {
     const int64_t block = level.block;
     const std::string place = std::string(1, name) + "'s blocks of " + std::to_string(block);
     if (block <= 0 || k % block != 0) {
-      throw Error(place + " do not divide rows of " + std::to_string(k) +
-                  " elements: choose a block size that does");
+      throw Error(
+          place + " do not divide rows of " + std::to_string(k) +
+          " elements: choose a block size that does, or a plan that leaves this matrix out");
     }
     if (blocks_ended || block % finer != 0) {
       throw Error(place +

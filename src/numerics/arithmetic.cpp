@@ -70,7 +70,7 @@ Format take_format(Cursor& cursor, const std::string& what) {
 Cast take_cast(Cursor& cursor, const std::string& what, std::optional<Overflow> overflow = {}) {
   Cast cast;
   cast.format = take_format(cursor, what);
-  cast.overflow = overflow.value_or(Accumulator::default_overflow(cast.format));
+  cast.overflow = overflow.value_or(default_overflow(cast.format));
   bool has_rounding = false;
   bool has_overflow = false;
   while (cursor.peek() == ':') {
@@ -154,7 +154,7 @@ void check_scaling(Cursor& cursor, size_t at, const std::vector<ScaleLevel>& sca
 Operand take_operand(Cursor& cursor) {
   Operand operand;
   const size_t begin = cursor.offset();
-  operand.cast = take_cast(cursor, "a format", Overflow::saturate);
+  operand.cast = take_cast(cursor, "a format");
   if (operand.cast.format.bits() > 32) {
     cursor.fail_at(begin, "an operand has at most 32 bits; f64 can only be an accumulator");
   }
@@ -422,7 +422,7 @@ std::vector<Arithmetic> parse_arithmetic_list(std::string_view text) {
 }
 
 std::string to_string(const Operand& operand) {
-  std::string text = cast_text(operand.cast, Overflow::saturate);
+  std::string text = cast_text(operand.cast, default_overflow(operand.cast.format));
   if (operand.subnormals == Subnormals::flush) text += ":ftz";
   if (operand.subnormals == Subnormals::literal) text += ":literal";
   for (const ScaleLevel& level : operand.scaling) {
@@ -458,7 +458,7 @@ std::string to_string(const Multiplier& multiplier) {
 
 std::string to_string(const Accumulator& accumulator) {
   const Cast& cast = accumulator.cast;
-  std::string text = cast_text(cast, Accumulator::default_overflow(cast.format));
+  std::string text = cast_text(cast, default_overflow(cast.format));
   if (accumulator.chunk != 0) {
     text += "(chunk=" + std::to_string(accumulator.chunk);
     if (accumulator.outer) text += ",outer=" + format_name(*accumulator.outer);

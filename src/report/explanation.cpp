@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <string_view>
+#include <vector>
 
+#include "kernels/quantise.hpp"
 #include "napier/error.hpp"
 #include "napier/gemm.hpp"
 
@@ -75,8 +77,13 @@ Stored store(const Operand& operand, float value) {
   Stored stored;
   Dyadic scaled = Dyadic::from_float(value);
   if (!operand.scaling.empty() && std::isfinite(value)) {
-    const double largest = to_double(operand.cast.format.max_finite());
-    stored.scale = to_double(choose_scale(operand.scaling.front(), std::abs(value), largest));
+    int64_t k = 1;
+    for (const ScaleLevel& level : operand.scaling) k = std::max<int64_t>(k, level.block);
+    const Scaler scaler(operand, k);
+    const std::vector<float> row(static_cast<size_t>(k), value);
+    std::vector<float> scales(static_cast<size_t>(scaler.groups()));
+    scaler.choose(row.data(), std::abs(value), scales.data());
+    stored.scale = scales.front();
     scaled = Dyadic::from_double(value / stored.scale);
   }
   stored.code = operand.cast.encode(scaled);
@@ -88,8 +95,8 @@ std::string operand_step(std::string_view name, const Operand& operand, float va
   const Stored stored = store(operand, value);
   std::string text = fmt::format("  {} = {:.9g}", name, value);
   if (!operand.scaling.empty()) {
-    text +=
-        fmt::format(", over its scale {:.9g} (as if it were its group's largest)", stored.scale);
+    text += fmt::format(", over its scale {:.9g} (as if it were the largest of its groups)",
+                        stored.scale);
   }
   text += fmt::format("\n      {} = {}", code_bits(operand.cast.format, stored.code),
                       number(stored.value));
@@ -175,8 +182,9 @@ Steps pattern_add_steps(const ProductForm& form, const Dyadic& x, const Dyadic& 
                       offset != 0 ? " with the offset" : "");
   if (mantissas > mask) {
     text += fmt::format(
-        ": {} or more, so {} runs into the exponent, which\n  doubles what remains{}.\n",
+        ": {} or more, so {} runs into the exponent, which\n  {} what remains{}.\n",
         mantissas >> fraction, mantissas >> fraction == 1 ? "a carry" : "2",
+        mantissas >> fraction == 1 ? "doubles" : "quadruples",
         offset == 0
             ? ""
             : fmt::format(" (the formula reading of L-Mul would keep 1 + {:g} instead)", total));
@@ -315,6 +323,11 @@ std::string explanation(const Arithmetic& arithmetic, float x, float w) {
       "  a sum that has come to 8, and this product: {} in {}, exactly {:.9g}\n",
       number(arithmetic.accumulator.add(arithmetic.accumulator.cast(sum), steps.product)),
       format_name(arithmetic.accumulator.cast.format), 8 + to_double(steps.product));
+  if (!arithmetic.x.scaling.empty() || !arithmetic.w.scaling.empty()) {
+    text +=
+        "  These are sums of stored numbers: the scales multiply the finished sum in f32 (with\n"
+        "  blocks, the sum of each run of one scale; the runs are then added in f32).\n";
+  }
 
   text += "\n5. The kernel\n\n";
   int64_t k = 1;  // a length that every block divides

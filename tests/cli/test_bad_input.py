@@ -1,6 +1,7 @@
 """Whatever is wrong with a request or an input: one sentence on stderr, exit code 2, no signal."""
 import random
 import struct
+import subprocess
 
 import pytest
 
@@ -181,3 +182,10 @@ def test_run(refused, model, tmp_path):
     refused("run", model, "-p", "Once", "-n", 1 << 31)
     refused("run", model, "-p", "Once", "--plan", "foo -> bf16")
     refused("run", model, "-p", "Once", "--plan", "f32", "--arith", "f32")
+    for option in ["--temp", "--top-p", "--min-p", "--repeat-penalty"]:
+        refused("run", model, "-p", "Once", option, "nan")
+
+
+def test_a_closed_stderr_changes_no_exit_code(build_dir):
+    command = f"{build_dir}/napier explain bogus 2>&-"
+    assert subprocess.run(["sh", "-c", command], stdout=subprocess.DEVNULL).returncode == 2

@@ -129,3 +129,50 @@ def test_a_full_disk_is_not_the_requests_fault(napier, shared):
     with open("/dev/full", "w") as full:
         done = napier("formats", stdout=full, stderr=subprocess.PIPE, capture_output=False)
     assert done.returncode == 1 and "space" in done.stderr
+
+
+# stories3M has rows long enough for k-quants; the tensors of other lengths get another type.
+@pytest.mark.parametrize("kind", ["Q8_0", "Q4_K_M"])
+def test_a_quantised_model_is_its_dequantised_weights(napier, shared, build_dir, tmp_path, kind):
+    quantize = build_dir / "bin" / "llama-quantize"
+    if not quantize.exists():
+        pytest.skip(f"SKIPPED: needs {quantize} (target napier_llama_tools)")
+    small, whole = tmp_path / "quantised.gguf", tmp_path / "dequantised.gguf"
+    for command in [[shared("data/models/stories3M.gguf"), small, kind],
+                    ["--allow-requantize", small, whole, "F32"]]:
+        subprocess.run([quantize, *command], check=True, capture_output=True)
+    assert whole.stat().st_size > 3 * small.stat().st_size
+    documents = []
+    for model in [small, whole]:
+        done = napier("eval", model, "--text", shared("data/text/tinystories.txt"), "--chunks", 1,
+                      "--arith", "lmul-m4", "--json")
+        assert done.returncode == 0, done.stderr
+        document = without_speed(json.loads(done.stdout))
+        assert document.pop("model") == str(model)
+        documents.append(document)
+    assert documents[0] == documents[1]
+    assert documents[0]["results"][0]["coverage"] == 1
+
+
+def test_output_follows_links_and_keeps_the_mode(napier, shared, tmp_path):
+    real, link = tmp_path / "real.json", tmp_path / "link.json"
+    real.write_text("old")
+    real.chmod(0o600)
+    link.symlink_to(real)
+    done = napier("eval", shared("data/models/stories260K.gguf"), "--text",
+                  shared("data/text/tinystories.txt"), "--chunks", 1, "--arith", "f32", "--json",
+                  "--output", link)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert link.is_symlink()
+    assert json.loads(real.read_text())["chunks"] == 1
+    assert real.stat().st_mode & 0o777 == 0o600
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.json", "real.json"]
+
+
+def test_a_perplexity_that_is_no_number_fails(napier, shared):
+    done = napier("eval", shared("data/models/stories260K.gguf"), "--text",
+                  shared("data/text/tinystories.txt"), "--chunks", 1, "--arith",
+                  "bf16,w=e8m0:inf", "--json")
+    assert done.returncode == 1
+    assert "w=e8m0:inf: the perplexity is not a finite number" in done.stderr
+    assert json.loads(done.stdout)["results"][1]["perplexity"] is None

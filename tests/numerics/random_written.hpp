@@ -51,7 +51,8 @@ class RandomWritten {
 
   Operand operand() {
     Operand o;
-    o.cast = cast(format(32), Overflow::saturate);
+    const Format f = format(32);
+    o.cast = cast(f, default_overflow(f));
     o.subnormals = static_cast<Subnormals>(below(3));
     for (const Granularity granularity :
          {Granularity::block, Granularity::row, Granularity::tensor}) {
@@ -85,7 +86,7 @@ class RandomWritten {
   Accumulator accumulator() {
     Accumulator a;
     const Format f = format(64, true);
-    a.cast = cast(f, Accumulator::default_overflow(f));
+    a.cast = cast(f, default_overflow(f));
     if (below(2) != 0) return a;
     a.chunk = 1 + static_cast<uint32_t>(below(4096));
     if (below(2) == 0) {
