@@ -160,6 +160,8 @@ std::optional<RoundSpec> round_spec(const Cast& cast) {
   const auto same = [](double a, double b) { return a == b || (a != a && b != b); };
   spec.sides_differ = !same(spec.beyond, spec.beyond_negative);
   spec.infinity_differs = spec.sides_differ || !same(spec.beyond, spec.infinite);
+  spec.is_common = spec.rounding == Rounding::nearest_even && !spec.is_fixed && !spec.has_gap &&
+                   spec.is_signed && spec.keeps_negative_zero && !spec.infinity_differs;
   return spec;
 }
 

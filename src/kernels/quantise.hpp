@@ -12,8 +12,9 @@ namespace napier {
 // A Cast in the terms of round_to-inl.h: all are values or powers of two in f64.
 struct RoundSpec {
   Rounding rounding = Rounding::nearest_even;
-  bool is_fixed = false;  // one gap between all values: no exponent
-  bool has_gap = false;   // no subnormals: nothing between zero and `smallest`
+  bool is_common = false;  // signed, with subnormals, to nearest even: nearly all formats
+  bool is_fixed = false;   // one gap between all values: no exponent
+  bool has_gap = false;    // no subnormals: nothing between zero and `smallest`
   bool is_signed = true;
   bool keeps_negative_zero = true;
   bool sides_differ = false;      // positive and negative numbers overflow differently

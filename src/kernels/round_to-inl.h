@@ -69,19 +69,24 @@ HWY_INLINE hn::Mask<F64> rises(const RoundSpec& spec, VecF64 v, VecF64 a) {
   }
 }
 
-// Equals Format::round of the lanes' values. Adding and taking away 2^52 gaps leaves a multiple of
-// the gap, rounded to nearest even: the sum lies in [2^52, 2^53) gaps, where f64's own gap is it.
-HWY_INLINE VecF64 round_to(const RoundSpec& spec, VecF64 v) {
+// The nearest multiple of the gap at each lane's magnitude `a`. Adding and taking away 2^52 gaps
+// leaves it, ties to even: the sum lies in [2^52, 2^53) gaps, where f64's own gap is that.
+HWY_INLINE VecF64 to_gap(VecF64 a, VecF64 magic) { return hn::Sub(hn::Add(a, magic), magic); }
+
+HWY_INLINE VecF64 power_at(const RoundSpec& spec, VecF64 a) {  // 2^e of the binade
   const F64 d;
   const U64 du;
+  const auto exponent = hn::And(hn::BitCast(du, a), hn::Set(du, 0x7FF0000000000000));
+  return hn::Max(hn::BitCast(d, exponent), hn::Set(d, spec.floor));
+}
+
+// round_to() for every RoundSpec. Out of line: it stands at many places and is seldom run.
+HWY_NOINLINE inline VecF64 round_to_any(const RoundSpec& spec, VecF64 v) {
+  const F64 d;
   const VecF64 a = hn::Min(hn::Abs(v), hn::Set(d, spec.limit));
-  VecF64 power = hn::Set(d, spec.floor);
-  if (!spec.is_fixed) {
-    const auto exponent = hn::And(hn::BitCast(du, a), hn::Set(du, 0x7FF0000000000000));
-    power = hn::Max(hn::BitCast(d, exponent), power);
-  }
+  const VecF64 power = spec.is_fixed ? hn::Set(d, spec.floor) : power_at(spec, a);
   const VecF64 magic = hn::Mul(power, hn::Set(d, spec.magic));
-  VecF64 r = hn::Sub(hn::Add(a, magic), magic);
+  VecF64 r = to_gap(a, magic);
   if (spec.rounding != Rounding::nearest_even) {
     r = redirect(spec, v, a, r, hn::Mul(power, hn::Set(d, spec.gap)), magic);
   }
@@ -109,6 +114,16 @@ HWY_INLINE VecF64 round_to(const RoundSpec& spec, VecF64 v) {
     r = hn::IfThenElse(hn::Lt(v, hn::Zero(d)), hn::Set(d, spec.below), r);
   }
   return hn::IfThenElse(hn::Eq(v, v), r, v);  // NaN stays
+}
+
+// Equals Format::round of the lanes' values.
+HWY_INLINE VecF64 round_to(const RoundSpec& spec, VecF64 v) {
+  if (!spec.is_common) return round_to_any(spec, v);
+  const F64 d;
+  const VecF64 a = hn::Min(hn::Abs(v), hn::Set(d, spec.limit));
+  VecF64 r = to_gap(a, hn::Mul(power_at(spec, a), hn::Set(d, spec.magic)));
+  r = hn::IfThenElse(hn::Gt(r, hn::Set(d, spec.largest)), hn::Set(d, spec.beyond), r);
+  return hn::IfThenElse(hn::Eq(v, v), hn::CopySignToAbs(r, v), v);  // NaN stays
 }
 
 // f64 lanes rounded to f32, to nearest even, overflowing to infinity.

@@ -2,12 +2,4 @@
 // unknown length (SVE, RVV) cannot stand in the arrays of a register tile: such machines run NEON
 // or the emulation. Nothing is won by SSSE3 beside SSE4.
 #pragma once
-
-// Sanitized kernels take compilers minutes: the baseline and AVX2 show what is to be seen.
-#if defined(__SANITIZE_ADDRESS__)
-#define HWY_DISABLED_TARGETS                                                          \
-  (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3 | HWY_AVX3_DL | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | \
-   HWY_SVE2_128 | HWY_RVV)
-#else
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
-#endif

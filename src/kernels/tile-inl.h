@@ -20,13 +20,7 @@ using F32 = hn::ScalableTag<float>;
 using VecF32 = hn::Vec<F32>;
 
 // Rows of a tile: as many as leave registers for the weights. With 16 registers 4 x 3 sums, else 8.
-// Few rows take several panels at once, as each sum waits for its last addition. Sanitizers make
-// unrolled code many times larger, too large for compilers: they see the same loops, unrolled less.
-#if HWY_IS_ASAN
-inline constexpr int k_tile_rows = 2;
-inline constexpr int k_panels_of_two_rows = 1;
-inline constexpr int k_panels_of_one_row = 2;
-#else
+// Few rows take several panels at once, as each sum waits for its last addition.
 #if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL || HWY_TARGET == HWY_NEON
 inline constexpr int k_tile_rows = 8;
 #else
@@ -34,7 +28,6 @@ inline constexpr int k_tile_rows = 4;
 #endif
 inline constexpr int k_panels_of_two_rows = 2;
 inline constexpr int k_panels_of_one_row = 4;
-#endif
 inline constexpr int k_tile_vectors = 3;
 
 // MR rows times NP panels, in each NV vectors from column `column`. A Product has

@@ -104,9 +104,8 @@ HWY_INLINE VecF64 load(const float* from) {
 }
 HWY_INLINE VecF64 load(const double* from) { return hn::LoadU(F64(), from); }
 
-// Sanitizers make unrolled code too large for compilers.
-inline constexpr int k_wide_rows = HWY_IS_ASAN ? 2 : 4;
-inline constexpr int k_wide_vectors = HWY_IS_ASAN ? 1 : 2;
+inline constexpr int k_wide_rows = 4;
+inline constexpr int k_wide_vectors = 2;
 
 // MR rows times a few vectors of outputs, as tile() in tile-inl.h.
 template <int MR, WideSpec::Sum S, class Product, class T>

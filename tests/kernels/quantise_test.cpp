@@ -29,9 +29,9 @@ std::vector<float> inputs(const Format& format, std::mt19937_64& random) {
       result.push_back(std::nextafterf(at, -INFINITY));
     }
   };
-  const uint64_t codes = std::min<uint64_t>(format.code_count(), 1 << 10);
-  for (uint64_t i = 0; i < codes; ++i) {
-    const uint64_t code = codes == format.code_count() ? i : random() % format.code_count();
+  const bool all = format.bits() <= 10;
+  for (uint64_t i = 0; i < (all ? format.code_count() : 1 << 10); ++i) {
+    const uint64_t code = all ? i : random() >> (64 - format.bits());
     const Dyadic value = format.decode(code);
     if (!value.is_finite()) continue;
     const Dyadic next = format.decode(code == format.max_code() ? code : code + 1);
