@@ -26,6 +26,7 @@ struct Shape {
 
 enum class KernelKind : uint8_t {
   reference,  // scalar, exact integers: serves everything, the oracle of the others
+  dot,        // 16-bit codes, the bf16 dot product of some processors
   native,     // exact products of decoded values, f32 lanes
   bilinear,   // L-Mul's formula reading, f32 lanes
   adder,      // products by integer addition of f32 patterns

@@ -41,6 +41,9 @@ std::string read_text(const std::string& path) {
   if (std::filesystem::is_directory(path, error)) {
     throw Error(path + ": is a directory; give a text file");
   }
+  if (std::filesystem::is_character_file(path, error) && path != "/dev/stdin") {
+    throw Error(path + ": is a device; give a text file");
+  }
   std::ifstream file(path, std::ios::binary);
   if (!file) throw Error(path + ": the text cannot be read: " + std::strerror(errno));
   std::ostringstream content;

@@ -15,6 +15,7 @@ struct ExplainArguments {
   std::string arithmetic;
   float x = 1.7f;
   float w = -0.3f;
+  bool json = false;
 };
 
 }  // namespace
@@ -28,10 +29,11 @@ void add_explain(CLI::App& app) {
       ->type_name("ARITH");
   command->add_option("--x", arguments->x, "the activation")->capture_default_str();
   command->add_option("--w", arguments->w, "the weight")->capture_default_str();
+  command->add_flag("--json", arguments->json, "print JSON");
   command->footer("Example: napier explain lmul-m4 --x 1.7 --w -0.3");
   command->callback([arguments] {
-    fmt::print("{}",
-               explanation(parse_arithmetic(arguments->arithmetic), arguments->x, arguments->w));
+    const auto text = arguments->json ? explanation_json : explanation;
+    fmt::print("{}", text(parse_arithmetic(arguments->arithmetic), arguments->x, arguments->w));
   });
 }
 

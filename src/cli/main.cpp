@@ -35,8 +35,10 @@ int run(int argc, char** argv) {
   app.set_version_flag("--version", "napier " NAPIER_VERSION);
   app.set_help_flag("-h,--help", "Print this help");
   app.require_subcommand(0, 1);
-  app.failure_message([](const CLI::App*, const CLI::Error& error) {
-    return fmt::format("napier: {} (napier --help, napier SUBCOMMAND --help)\n", error.what());
+  app.failure_message([](const CLI::App* top, const CLI::Error& error) {
+    const auto chosen = top->get_subcommands();
+    const std::string command = chosen.empty() ? "napier" : "napier " + chosen[0]->get_name();
+    return fmt::format("{}: {} (see {} --help)\n", command, error.what(), command);
   });
   app.footer("Example: napier eval MODEL.gguf --text FILE --arith bf16,fp8_e4m3,lmul-m4");
   napier::cli::add_eval(app);

@@ -78,7 +78,7 @@ void encode_adder(const float* values, int64_t count, int32_t bias, int32_t fill
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-#include "kernels/wide.hpp"
+#include "kernels/lanes.hpp"
 
 namespace napier {
 
@@ -87,30 +87,63 @@ HWY_EXPORT(encode_adder);
 
 namespace {
 
+constexpr int k_masked = 2;  // the path for weights with zeros
+
+int path_of(const MagnitudeRange& x, const MagnitudeRange& w) {
+  const bool fits = x.is_normal() && w.is_normal() && x.min_exponent() + w.min_exponent() >= -126 &&
+                    x.max_exponent() + w.max_exponent() <= 125 &&
+                    (!x.has_zero || w.max_exponent() <= 125);  // a row of zeros has 1 for filler
+  return !fits ? 0 : w.has_zero ? k_masked : 1;
+}
+
+int32_t bias_of(const ProductForm& form) {
+  return static_cast<int32_t>(form.offset * 0x1p23) - 0x3F800000;
+}
+
+int32_t filler_of(const MagnitudeRange& x) {
+  return x.is_empty() ? 0x3F800000 : static_cast<int32_t>(x.max);
+}
+
+}  // namespace
+
+void run_adder_lanes(const PanelTask<float>& task, const ProductForm& form, const WideSpec& wide,
+                     const MagnitudeRange& x, const MagnitudeRange& w) {
+  const int path = path_of(x, w);
+  if (path == 0) return run_wide(wide, task);
+  thread_local Scratch<float> memory;
+  const auto encode = [&](const float* values, int64_t k, float* to) {
+    HWY_DYNAMIC_DISPATCH(encode_adder)(values, k, bias_of(form), filler_of(x), to);
+  };
+  const PanelTask<float> encoded = encode_rows(task, 2, memory, encode);
+  HWY_DYNAMIC_DISPATCH(run_adder)(encoded, path == k_masked);
+}
+
+namespace {
+
 class AdderWeights final : public PanelWeights<float> {
  public:
   AdderWeights(const Arithmetic& arithmetic, const ProductForm& form, int64_t n, int64_t k)
       : PanelWeights(arithmetic, KernelKind::adder, n, k, form.kept_bits),
         wide_(*WideSpec::make(arithmetic)),
-        bias_(static_cast<int32_t>(form.offset * 0x1p23) - 0x3F800000) {}
+        bias_(bias_of(form)) {}
 
  protected:
   int encoded_size() const override { return 2; }
   bool needs_ranges() const override { return true; }
-  void encode(const float* values, int64_t count, const MagnitudeRange& range,
-              float* encoded) const override {
-    const int32_t filler = range.is_empty() ? 0x3F800000 : static_cast<int32_t>(range.max);
-    HWY_DYNAMIC_DISPATCH(encode_adder)(values, count, bias_, filler, encoded);
+  void encode(const float* values, int64_t count, const MagnitudeRange& range, float* encoded,
+              RowCode&) const override {
+    HWY_DYNAMIC_DISPATCH(encode_adder)(values, count, bias_, filler_of(range), encoded);
   }
-  bool fits(const MagnitudeRange& x, const MagnitudeRange& w) const override {
-    return x.is_normal() && w.is_normal() && x.min_exponent() + w.min_exponent() >= -126 &&
-           x.max_exponent() + w.max_exponent() <= 125 &&
-           (!x.has_zero || w.max_exponent() <= 125);  // a row of zeros has 1 for its filler
+  int path(const MagnitudeRange& x, const MagnitudeRange& w) const override {
+    return path_of(x, w);
   }
-  void run(const PanelTask<float>& task, bool w_has_zero) const override {
-    HWY_DYNAMIC_DISPATCH(run_adder)(task, w_has_zero);
+  void run(const PanelTask<float>& task, int path) const override {
+    HWY_DYNAMIC_DISPATCH(run_adder)(task, path == k_masked);
   }
-  void run_any(const PanelTask<float>& task) const override { run_wide(wide_, task); }
+  void run_any(const PanelTask<float>& task, const MagnitudeRange&,
+               const MagnitudeRange&) const override {
+    run_wide(wide_, task);
+  }
 
  private:
   WideSpec wide_;

@@ -66,12 +66,32 @@ void encode_bilinear(const float* values, int64_t count, float* out) {
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-#include "kernels/wide.hpp"
+#include "kernels/lanes.hpp"
 
 namespace napier {
 
 HWY_EXPORT(run_bilinear);
 HWY_EXPORT(encode_bilinear);
+
+namespace {
+
+bool fits(const MagnitudeRange& x, const MagnitudeRange& w) {
+  return x.is_normal() && w.is_normal() && x.min_exponent() + w.min_exponent() >= -126 &&
+         x.max_exponent() + w.max_exponent() <= 125 && w.max_exponent() <= 125;
+}
+
+}  // namespace
+
+void run_bilinear_lanes(const PanelTask<float>& task, const ProductForm& form, const WideSpec& wide,
+                        const MagnitudeRange& x, const MagnitudeRange& w) {
+  if (!fits(x, w)) return run_wide(wide, task);
+  thread_local Scratch<float> memory;
+  const auto encode = [](const float* values, int64_t k, float* to) {
+    HWY_DYNAMIC_DISPATCH(encode_bilinear)(values, k, to);
+  };
+  const PanelTask<float> encoded = encode_rows(task, 2, memory, encode);
+  HWY_DYNAMIC_DISPATCH(run_bilinear)(encoded, static_cast<float>(form.offset));
+}
 
 namespace {
 
@@ -85,18 +105,18 @@ class BilinearWeights final : public PanelWeights<float> {
  protected:
   int encoded_size() const override { return 2; }
   bool needs_ranges() const override { return true; }
-  void encode(const float* values, int64_t count, const MagnitudeRange&,
-              float* encoded) const override {
+  void encode(const float* values, int64_t count, const MagnitudeRange&, float* encoded,
+              RowCode&) const override {
     HWY_DYNAMIC_DISPATCH(encode_bilinear)(values, count, encoded);
   }
-  bool fits(const MagnitudeRange& x, const MagnitudeRange& w) const override {
-    return x.is_normal() && w.is_normal() && x.min_exponent() + w.min_exponent() >= -126 &&
-           x.max_exponent() + w.max_exponent() <= 125 && w.max_exponent() <= 125;
-  }
-  void run(const PanelTask<float>& task, bool) const override {
+  int path(const MagnitudeRange& x, const MagnitudeRange& w) const override { return fits(x, w); }
+  void run(const PanelTask<float>& task, int) const override {
     HWY_DYNAMIC_DISPATCH(run_bilinear)(task, offset_);
   }
-  void run_any(const PanelTask<float>& task) const override { run_wide(wide_, task); }
+  void run_any(const PanelTask<float>& task, const MagnitudeRange&,
+               const MagnitudeRange&) const override {
+    run_wide(wide_, task);
+  }
 
  private:
   WideSpec wide_;

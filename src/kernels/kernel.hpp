@@ -22,6 +22,7 @@ struct Kernel {
                                          const RowReader& w, ThreadPool& pool);
 };
 
+extern const Kernel k_dot_kernel;
 extern const Kernel k_native_kernel;
 extern const Kernel k_bilinear_kernel;
 extern const Kernel k_adder_kernel;

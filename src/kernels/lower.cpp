@@ -7,8 +7,9 @@ namespace napier {
 namespace {
 
 // One line a kernel, the fastest first.
-constexpr std::array<const Kernel*, 5> k_kernels = {
-    &k_native_kernel, &k_adder_kernel, &k_bilinear_kernel, &k_wide_kernel, &k_reference_kernel,
+constexpr std::array<const Kernel*, 6> k_kernels = {
+    &k_dot_kernel,      &k_native_kernel, &k_adder_kernel,
+    &k_bilinear_kernel, &k_wide_kernel,   &k_reference_kernel,
 };
 
 }  // namespace
@@ -16,6 +17,7 @@ constexpr std::array<const Kernel*, 5> k_kernels = {
 std::string_view kernel_name(KernelKind kind) {
   switch (kind) {
     case KernelKind::reference: return "reference";
+    case KernelKind::dot: return "dot";
     case KernelKind::native: return "native";
     case KernelKind::bilinear: return "bilinear";
     case KernelKind::adder: return "adder";

@@ -53,9 +53,13 @@ void run_native(const PanelTask<float>& task) { run_tiles(NativeProduct(), task)
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
+#include "kernels/lanes.hpp"
+
 namespace napier {
 
 HWY_EXPORT(run_native);
+
+void run_native_lanes(const PanelTask<float>& task) { HWY_DYNAMIC_DISPATCH(run_native)(task); }
 
 namespace {
 
@@ -65,9 +69,7 @@ class NativeWeights final : public PanelWeights<float> {
       : PanelWeights(arithmetic, KernelKind::native, n, k, 52) {}
 
  protected:
-  void run(const PanelTask<float>& task, bool) const override {
-    HWY_DYNAMIC_DISPATCH(run_native)(task);
-  }
+  void run(const PanelTask<float>& task, int) const override { run_native_lanes(task); }
 };
 
 std::optional<std::string> why_not(const Arithmetic& arithmetic) {

@@ -1,6 +1,7 @@
 // Packing and the loop over tasks.
 #include "kernels/panels.hpp"
 
+#include <bit>
 #include <type_traits>
 
 namespace napier {
@@ -26,11 +27,33 @@ void quantise_row(const Quantiser& quantiser, const Scaler& scaler, const float*
   }
 }
 
+// `columns` rows of k values become the columns of a panel.
+template <class T>
+void store_panel(const T* values, int64_t k, int64_t columns, T* to) {
+  for (int64_t i = 0; i < k; ++i, to += k_panel) {
+    for (int64_t c = 0; c < columns; ++c) to[c] = values[c * k + i];
+    for (int64_t c = columns; c < k_panel; ++c) to[c] = T(0);
+  }
+}
+
+uint32_t code_of(float value) { return std::bit_cast<uint32_t>(value) >> 16; }
+
+void store_panel(const float* values, int64_t k, int64_t columns, uint16_t* to) {
+  auto* pairs = reinterpret_cast<uint32_t*>(to);
+  for (int64_t i = 0; i < k; i += 2, pairs += k_panel) {
+    for (int64_t c = 0; c < columns; ++c) {
+      const uint32_t second = i + 1 < k ? code_of(values[c * k + i + 1]) : 0;
+      pairs[c] = code_of(values[c * k + i]) << 16 | second;
+    }
+    for (int64_t c = columns; c < k_panel; ++c) pairs[c] = 0;
+  }
+}
+
 }  // namespace
 
-template <class T>
-PanelWeights<T>::PanelWeights(const Arithmetic& arithmetic, KernelKind kind, int64_t n, int64_t k,
-                              int kept_bits)
+template <class T, class Stored>
+PanelWeights<T, Stored>::PanelWeights(const Arithmetic& arithmetic, KernelKind kind, int64_t n,
+                                      int64_t k, int kept_bits)
     : arithmetic_(arithmetic),
       kind_(kind),
       n_(n),
@@ -52,17 +75,17 @@ PanelWeights<T>::PanelWeights(const Arithmetic& arithmetic, KernelKind kind, int
   if (run_ends_.empty()) run_ends_.push_back(0);
 }
 
-template <class T>
-size_t PanelWeights<T>::bytes() const {
-  return ranges_.size() * (k_panel * k_ * sizeof(T) + sizeof(MagnitudeRange)) +
+template <class T, class Stored>
+size_t PanelWeights<T, Stored>::bytes() const {
+  return ranges_.size() * (k_panel * stored_k() * sizeof(Stored) + sizeof(MagnitudeRange)) +
          w_scales_.size() * sizeof(float);
 }
 
-template <class T>
-void PanelWeights<T>::pack(const RowReader& w, ThreadPool& pool) {
+template <class T, class Stored>
+void PanelWeights<T, Stored>::pack(const RowReader& w, ThreadPool& pool) {
   const int64_t panels = divide_up(n_, k_panel);
   const int64_t runs = static_cast<int64_t>(run_ends_.size());
-  panels_ = data_.at_least(panels * k_ * k_panel);
+  panels_ = data_.at_least(panels * stored_k() * k_panel);
   ranges_.assign(panels, {});
   if (w_scaler_.is_scaled()) w_scales_.assign(panels * runs * k_panel, 1.0f);
 
@@ -100,77 +123,126 @@ void PanelWeights<T>::pack(const RowReader& w, ThreadPool& pool) {
     if constexpr (std::is_same_v<T, float>) {
       if (needs_ranges()) ranges_[panel] = magnitude_range(values, columns * k_);
     }
-    T* to = panels_ + panel * k_ * k_panel;
-    for (int64_t k = 0; k < k_; ++k, to += k_panel) {
-      for (int64_t c = 0; c < columns; ++c) to[c] = values[c * k_ + k];
-      for (int64_t c = columns; c < k_panel; ++c) to[c] = T(0);
-    }
+    store_panel(values, k_, columns, panels_ + panel * stored_k() * k_panel);
   });
+  for (const MagnitudeRange& range : ranges_) {
+    if (range.is_normal()) normal_range_.include(range);
+  }
 }
 
 // Rows of activations made ready.
-template <class T>
-struct PanelWeights<T>::Batch {
+template <class T, class Stored>
+struct PanelWeights<T, Stored>::Batch {
   int64_t rows = 0;
   const T* values = nullptr;  // [row * value_stride + k]
   int64_t value_stride = 0;
-  const T* encoded = nullptr;
+  const Stored* encoded = nullptr;
   int64_t encoded_stride = 0;
+  const RowCode* codes = nullptr;          // of each row
   const float* scales = nullptr;           // as in PanelTask, or null
   const MagnitudeRange* ranges = nullptr;  // of each row
   float* out = nullptr;
   int64_t out_stride = 0;
 };
 
-template <class T>
-void PanelWeights<T>::run_task(const Batch& batch, int64_t first_row, int64_t rows, int64_t panel,
-                               int64_t panels) const {
+template <class T, class Stored>
+template <class Element>
+PanelTask<Element> PanelWeights<T, Stored>::task_of(const Batch& batch, int64_t row, int64_t rows,
+                                                    int64_t panel, int64_t panels) const {
   const int64_t runs = static_cast<int64_t>(run_ends_.size());
-  const auto part = [&](int64_t row, int64_t count, bool encoded) {
-    PanelTask<T> task;
-    task.x = encoded ? batch.encoded + row * batch.encoded_stride
-                     : batch.values + row * batch.value_stride;
-    task.x_stride = encoded ? batch.encoded_stride : batch.value_stride;
-    task.rows = count;
-    task.w = panels_ + panel * k_ * k_panel;
-    task.panel_stride = k_ * k_panel;
-    task.columns = std::min(n_ - panel * k_panel, panels * k_panel);
-    task.run_ends = run_ends_.data();
-    task.runs = runs;
-    task.in_blocks = in_blocks_;
-    task.x_scale = batch.scales == nullptr ? nullptr : batch.scales + row * runs;
-    task.w_scale = w_scales_.empty() ? nullptr : w_scales_.data() + panel * runs * k_panel;
-    task.out = batch.out + row * batch.out_stride + panel * k_panel;
-    task.out_stride = batch.out_stride;
-    return task;
-  };
-  const bool encoded = batch.encoded != nullptr;
-  if (!needs_ranges()) return run(part(first_row, rows, encoded), true);
+  PanelTask<Element> task;
+  task.rows = rows;
+  task.columns = std::min(n_ - panel * k_panel, panels * k_panel);
+  task.run_ends = run_ends_.data();
+  task.runs = runs;
+  task.in_blocks = in_blocks_;
+  task.x_code = batch.codes == nullptr ? nullptr : batch.codes + row;
+  task.x_scale = batch.scales == nullptr ? nullptr : batch.scales + row * runs;
+  task.w_scale = w_scales_.empty() ? nullptr : w_scales_.data() + panel * runs * k_panel;
+  task.out = batch.out + row * batch.out_stride + panel * k_panel;
+  task.out_stride = batch.out_stride;
+  return task;
+}
 
-  MagnitudeRange w;
-  for (int64_t i = panel; i < panel + panels; ++i) w.include(ranges_[i]);
-  const auto fit = [&](int64_t row, int64_t count) {
-    MagnitudeRange x;
-    for (int64_t i = row; i < row + count; ++i) x.include(batch.ranges[i]);
-    return fits(x, w);
-  };
-  if (fit(first_row, rows)) return run(part(first_row, rows, encoded), w.has_zero);
-  for (int64_t row = first_row; row < first_row + rows; row += k_row_block) {
-    const int64_t count = std::min(k_row_block, first_row + rows - row);
-    if (fit(row, count)) {
-      run(part(row, count, encoded), w.has_zero);
-    } else {
-      run_any(part(row, count, false));
+// The values of some panels of codes.
+template <class T, class Stored>
+const T* PanelWeights<T, Stored>::decoded(int64_t panel, int64_t panels) const {
+  if constexpr (!k_in_pairs) {
+    return panels_ + panel * k_ * k_panel;
+  } else {
+    thread_local Scratch<T> memory;
+    T* to = memory.at_least(panels * k_ * k_panel);
+    for (int64_t p = 0; p < panels; ++p) {
+      const Stored* from = panels_ + (panel + p) * stored_k() * k_panel;
+      T* values = to + p * k_ * k_panel;
+      for (int64_t k = 0; k < k_; ++k) {
+        const Stored* pairs = from + k / 2 * k_panel * 2 + 1 - k % 2;
+        for (int64_t c = 0; c < k_panel; ++c) {
+          values[k * k_panel + c] = std::bit_cast<float>(uint32_t{pairs[2 * c]} << 16);
+        }
+      }
     }
+    return to;
   }
 }
 
-template <class T>
-void PanelWeights<T>::multiply(int64_t m, const RowReader& x, float* out, int64_t out_stride,
-                               ThreadPool& pool) const {
+template <class T, class Stored>
+void PanelWeights<T, Stored>::run_task(const Batch& batch, int64_t first_row, int64_t rows,
+                                       int64_t panel, int64_t panels) const {
+  const auto run_part = [&](int64_t row, int64_t count, int path) {
+    PanelTask<Stored> task = task_of<Stored>(batch, row, count, panel, panels);
+    if (batch.encoded != nullptr) {
+      task.x = batch.encoded + row * batch.encoded_stride;
+      task.x_stride = batch.encoded_stride;
+    } else if constexpr (!k_in_pairs) {
+      task.x = batch.values + row * batch.value_stride;
+      task.x_stride = batch.value_stride;
+    }
+    task.w = panels_ + panel * stored_k() * k_panel;
+    task.panel_stride = stored_k() * k_panel;
+    run(task, path);
+  };
+  if (!needs_ranges()) return run_part(first_row, rows, 1);
+
+  MagnitudeRange w;
+  for (int64_t i = panel; i < panel + panels; ++i) w.include(ranges_[i]);
+  // The path that all rows can take, or 0.
+  const auto path_of = [&](int64_t row, int64_t count) {
+    int result = 1;
+    for (int64_t i = row; i < row + count; ++i) {
+      const int of_row = path(batch.ranges[i], w);
+      if (of_row == 0) return 0;
+      result = std::max(result, of_row);
+    }
+    return result;
+  };
+  const int common = path_of(first_row, rows);
+  if (common != 0) return run_part(first_row, rows, common);
+  for (int64_t row = first_row; row < first_row + rows; row += k_row_block) {
+    const int64_t count = std::min(k_row_block, first_row + rows - row);
+    const int found = path_of(row, count);
+    if (found != 0) {
+      run_part(row, count, found);
+      continue;
+    }
+    MagnitudeRange x;
+    for (int64_t i = row; i < row + count; ++i) x.include(batch.ranges[i]);
+    PanelTask<T> task = task_of<T>(batch, row, count, panel, panels);
+    task.x = batch.values + row * batch.value_stride;
+    task.x_stride = batch.value_stride;
+    task.w = decoded(panel, panels);
+    task.panel_stride = k_ * k_panel;
+    run_any(task, x, w);
+  }
+}
+
+template <class T, class Stored>
+void PanelWeights<T, Stored>::multiply(int64_t m, const RowReader& x, float* out,
+                                       int64_t out_stride, ThreadPool& pool) const {
   if (m <= 0 || n_ <= 0) return;
   thread_local Scratch<T> value_memory;
-  thread_local Scratch<T> encoded_memory;
+  thread_local Scratch<Stored> encoded_memory;
+  thread_local Scratch<RowCode> code_memory;
   thread_local Scratch<float> scale_memory;
   thread_local Scratch<MagnitudeRange> range_memory;
 
@@ -187,7 +259,8 @@ void PanelWeights<T>::multiply(int64_t m, const RowReader& x, float* out, int64_
 
   // A batch of activations stays within a few megabytes.
   const int64_t runs = static_cast<int64_t>(run_ends_.size());
-  const int64_t row_bytes = (k_ + k_row_slack) * (1 + encoded_size()) * int64_t{sizeof(T)};
+  const int64_t row_bytes =
+      (k_ + k_row_slack) * (int64_t{sizeof(T)} + encoded_size() * int64_t{sizeof(Stored)});
   const int64_t batch_rows = std::clamp<int64_t>(
       (int64_t{8} << 20) / row_bytes / k_row_chunk * k_row_chunk, k_row_chunk, 1024);
   const int64_t panels = divide_up(n_, k_panel);
@@ -195,14 +268,16 @@ void PanelWeights<T>::multiply(int64_t m, const RowReader& x, float* out, int64_
     Batch batch;
     batch.rows = std::min(batch_rows, m - first);
     batch.value_stride = k_ + k_row_slack;
-    batch.encoded_stride = k_ * encoded_size() + k_row_slack;
+    batch.encoded_stride = stored_k() * encoded_size() + k_row_slack;
     T* values = value_memory.at_least(batch.rows * batch.value_stride);
-    T* encoded =
+    Stored* encoded =
         encoded_size() == 0 ? nullptr : encoded_memory.at_least(batch.rows * batch.encoded_stride);
     float* scales = x_scaler_.is_scaled() ? scale_memory.at_least(batch.rows * runs) : nullptr;
     MagnitudeRange* ranges = range_memory.at_least(batch.rows);
     batch.values = values;
     batch.encoded = encoded;
+    RowCode* codes = encoded == nullptr ? nullptr : code_memory.at_least(batch.rows);
+    batch.codes = codes;
     batch.scales = scales;
     batch.ranges = ranges;
     batch.out = out + first * out_stride;
@@ -228,7 +303,9 @@ void PanelWeights<T>::multiply(int64_t m, const RowReader& x, float* out, int64_
       if constexpr (std::is_same_v<T, float>) {
         if (needs_ranges()) ranges[i] = magnitude_range(to, k_);
       }
-      if (encoded != nullptr) encode(to, k_, ranges[i], encoded + i * batch.encoded_stride);
+      if (encoded != nullptr) {
+        encode(to, k_, ranges[i], encoded + i * batch.encoded_stride, codes[i]);
+      }
     };
     // Handing out rows in small lots: waking a thread costs more than a few rows.
     const int64_t lot = std::max<int64_t>(1, 8192 / std::max<int64_t>(1, k_));
@@ -250,5 +327,6 @@ void PanelWeights<T>::multiply(int64_t m, const RowReader& x, float* out, int64_
 
 template class PanelWeights<float>;
 template class PanelWeights<double>;
+template class PanelWeights<float, uint16_t>;
 
 }  // namespace napier

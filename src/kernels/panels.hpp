@@ -3,12 +3,15 @@
 // Weights lie in panels of k_panel columns (output channels), all of k one after the other:
 //   panel p, step k, column c:   data[(p * K + k) * k_panel + c]
 // so that a vector of a panel holds one step of neighbouring outputs, and each output is one lane's
-// sum in order of k. Activations are rows; columns beyond n are zero weights.
+// sum in order of k. 16-bit codes lie in pairs of steps, the first in the upper half of 32 bits:
+//   data[((p * K / 2 + k / 2) * k_panel + c) * 2 + 1 - k % 2]        K even: a zero is added
+// Activations are rows (of codes: with the same pairs); columns beyond n are zero weights.
 #pragma once
 
 #include <algorithm>
 #include <memory>
 #include <new>
+#include <type_traits>
 #include <vector>
 
 #include "kernels/kernel.hpp"
@@ -20,6 +23,13 @@ inline constexpr int64_t k_panel = 48;  // 3 vectors of 512 bits; 1, 2, 3, 4 and
 inline constexpr int64_t k_row_block = 8;   // rows that share one decision between kernels
 inline constexpr int64_t k_row_chunk = 64;  // rows of one task
 inline constexpr int64_t k_row_slack = 16;  // keeps rows of 2^n bytes from one cache set
+
+// What a row's encoding says of its sums: they are to be multiplied by 2^exponent, and magnitudes
+// below `least` come from zeros alone.
+struct RowCode {
+  float exponent = 0;
+  float least = 0;
+};
 
 // Some rows of activations times some neighbouring panels.
 template <class T>
@@ -34,9 +44,10 @@ struct PanelTask {
   // added to the others. Unscaled: one run, no scales.
   const int64_t* run_ends = nullptr;
   int64_t runs = 0;
-  bool in_blocks = false;          // the runs' sums are added from zero; else there is one
-  const float* x_scale = nullptr;  // [row * runs + run], or null
-  const float* w_scale = nullptr;  // [(panel * runs + run) * k_panel + column], or null
+  bool in_blocks = false;           // the runs' sums are added from zero; else there is one
+  const RowCode* x_code = nullptr;  // of each row; for kernels that write one
+  const float* x_scale = nullptr;   // [row * runs + run], or null
+  const float* w_scale = nullptr;   // [(panel * runs + run) * k_panel + column], or null
   float* out = nullptr;
   int64_t out_stride = 0;
 };
@@ -62,9 +73,9 @@ class Scratch {
   int64_t size_ = 0;
 };
 
-// Weights in panels of T. A kernel derives from it and says how activations are encoded and how a
-// task is run.
-template <class T>
+// Weights in panels of Stored: T, or bf16 codes for values that bf16 holds. A kernel derives from it
+// and says how activations are encoded and how a task is run.
+template <class T, class Stored = T>
 class PanelWeights : public PackedWeights {
  public:
   // `kept_bits`: the mantissa bits that the multiplier looks at.
@@ -81,25 +92,39 @@ class PanelWeights : public PackedWeights {
                 ThreadPool& pool) const override;
 
  protected:
-  // Numbers of T that encode one activation beside its value; 0 where the value is all.
+  // Numbers of Stored that encode one activation beside its value; 0 where the value is all.
   virtual int encoded_size() const { return 0; }
-  virtual void encode(const T* values, int64_t count, const MagnitudeRange& range,
-                      T* encoded) const {
-    (void)values, (void)count, (void)range, (void)encoded;
+  virtual void encode(const T* values, int64_t count, const MagnitudeRange& range, Stored* encoded,
+                      RowCode& code) const {
+    (void)values, (void)count, (void)range, (void)encoded, (void)code;
   }
-  // Whether run() is exact for operands of these ranges; if not run_any() is called, with values.
-  virtual bool fits(const MagnitudeRange& x, const MagnitudeRange& w) const {
+  // The path of run() that is exact for a row and weights of these ranges, 1 the fastest; each is
+  // exact wherever a faster one is. 0 if none: then run_any() is called, with values.
+  virtual int path(const MagnitudeRange& x, const MagnitudeRange& w) const {
     (void)x, (void)w;
-    return true;
+    return 1;
   }
-  virtual void run(const PanelTask<T>& task, bool w_has_zero) const = 0;
-  virtual void run_any(const PanelTask<T>& task) const { run(task, true); }
+  virtual void run(const PanelTask<Stored>& task, int path) const = 0;
+  virtual void run_any(const PanelTask<T>& task, const MagnitudeRange& x,
+                       const MagnitudeRange& w) const {
+    (void)task, (void)x, (void)w;
+  }
   virtual bool needs_ranges() const { return false; }
+
+  // Of all panels whose weights are normal numbers and zeros.
+  const MagnitudeRange& normal_range() const { return normal_range_; }
 
  private:
   struct Batch;
   void run_task(const Batch& batch, int64_t first_row, int64_t rows, int64_t panel,
                 int64_t panels) const;
+  template <class Element>
+  PanelTask<Element> task_of(const Batch& batch, int64_t row, int64_t rows, int64_t panel,
+                             int64_t panels) const;
+  const T* decoded(int64_t panel, int64_t panels) const;
+  int64_t stored_k() const { return k_in_pairs ? (k_ + 1) / 2 * 2 : k_; }
+
+  static constexpr bool k_in_pairs = !std::is_same_v<T, Stored>;
 
   Arithmetic arithmetic_;
   KernelKind kind_;
@@ -111,13 +136,15 @@ class PanelWeights : public PackedWeights {
   Scaler w_scaler_;
   std::vector<int64_t> run_ends_;
   bool in_blocks_ = false;
-  Scratch<T> data_;
-  T* panels_ = nullptr;
+  Scratch<Stored> data_;
+  Stored* panels_ = nullptr;
   std::vector<MagnitudeRange> ranges_;  // of each panel
-  std::vector<float> w_scales_;         // as in PanelTask
+  MagnitudeRange normal_range_;
+  std::vector<float> w_scales_;  // as in PanelTask
 };
 
 extern template class PanelWeights<float>;
 extern template class PanelWeights<double>;
+extern template class PanelWeights<float, uint16_t>;
 
 }  // namespace napier

@@ -169,8 +169,8 @@ Quantiser::Quantiser(const Operand& operand, int kept_bits) : operand(operand) {
   const Format& format = operand.cast.format;
   const int m = format.mantissa_bits;
   const bool literal = operand.subnormals == Subnormals::literal && format.exponent_bits != 0;
-  const int lowest = (format.has_subnormals && !literal ? 1 - format.bias : -format.bias) - m;
-  fits_float_ = m <= 23 && lowest >= -149 && format.max_exponent() <= 127;
+  least_bit = (format.has_subnormals && !literal ? 1 - format.bias : -format.bias) - m;
+  fits_float_ = m <= 23 && least_bit >= -149 && format.max_exponent() <= 127;
   if (kept_bits < m) keep_mask = ~((uint64_t{1} << (52 - kept_bits)) - 1);
   if (format.has_subnormals) {
     normal_min = format.exponent_bits == 0 ? std::numeric_limits<double>::infinity()

@@ -59,6 +59,7 @@ struct Quantiser {
   Way way = Way::scalar;
   RoundSpec spec;
   uint64_t keep_mask = ~uint64_t{0};  // of an f64 pattern: mantissas cut to the kept bits
+  int least_bit = 0;                  // every element is a multiple of 2^least_bit
   double normal_min = 0;              // smallest normal number, 0 where there are no subnormals
   double literal_base = 0;            // the value of a zero code taken as a normal number
   float infinity = 0;                 // what an f32 infinity becomes, for the f32 ways

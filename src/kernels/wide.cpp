@@ -353,7 +353,7 @@ class WideWeights final : public PanelWeights<T> {
         spec_(spec) {}
 
  protected:
-  void run(const PanelTask<T>& task, bool) const override { run_wide(spec_, task); }
+  void run(const PanelTask<T>& task, int) const override { run_wide(spec_, task); }
 
  private:
   WideSpec spec_;

@@ -31,7 +31,10 @@ void on_message(ggml_log_level level, const char* text, void*) {
   log.line += text;
   const size_t end = log.line.find_last_not_of("\r\n ");
   if (log.line.find('\n') == std::string::npos) return;
-  if (end != std::string::npos && log.error.empty()) log.error = log.line.substr(0, end + 1);
+  if (end != std::string::npos && log.error.empty()) {
+    log.error = log.line.find("bad_alloc") == std::string::npos ? log.line.substr(0, end + 1)
+                                                                : "memory ran out";
+  }
   log.line.clear();
 }
 

@@ -79,7 +79,7 @@ std::optional<size_t> Plan::match(std::string_view name) const {
 
 Plan parse_plan(std::string_view text) {
   Plan plan;
-  if (text.find("->") == std::string_view::npos && text.find(';') == std::string_view::npos) {
+  if (text.find_first_of(";>*?") == std::string_view::npos) {  // no rule: one arithmetic
     plan.rules.push_back({"*", parse_arithmetic(text, 0, text.size())});
     return plan;
   }

@@ -82,7 +82,7 @@ Recipe plan_argument(const std::string& text_or_path) {
   }
   Recipe recipe;
   recipe.plan = parse_plan(text_or_path);
-  recipe.name = to_string(recipe.plan);
+  recipe.name = text_or_path;
   return recipe;
 }
 

@@ -118,7 +118,7 @@ std::string evaluation_table(const Evaluation& evaluation) {
       fmt::format("  Left native under every arithmetic: {} element-wise ones ({} of all): {}\n",
                   coverage.elementwise_total(), percent(coverage.elementwise_share()), ops);
   text += fmt::format(
-      "\nPerplexity +- its standard error over {} scored tokens: {} chunks of {}, the second half "
+      "\nPerplexity +- its standard error over {} scored tokens: {} of {}, the second half "
       "of"
       "\neach scored. KL: divergence from the reference in nats a token, mean and 99th percentile."
       "\nTop-1: both find the same token likeliest. Ratio: tokens/s to the reference's."
@@ -127,7 +127,9 @@ std::string evaluation_table(const Evaluation& evaluation) {
       "product"
       "\nand order of accumulation. K and V are cached in {}. Same figures for any number of"
       "\nthreads, but for tokens/s.\n",
-      evaluation.scored, evaluation.chunks, evaluation.context, cache_name(evaluation.cache));
+      evaluation.scored,
+      evaluation.chunks == 1 ? "one chunk" : fmt::format("{} chunks", evaluation.chunks),
+      evaluation.context, cache_name(evaluation.cache));
   return text;
 }
 

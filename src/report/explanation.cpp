@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <string_view>
 #include <vector>
 
@@ -13,6 +14,8 @@
 
 namespace napier {
 namespace {
+
+using Json = nlohmann::ordered_json;
 
 constexpr int k_pattern_bias = 127;  // of the patterns shown: f32's, whatever the operands' format
 
@@ -261,7 +264,9 @@ Steps product_steps(const Arithmetic& arithmetic, const Dyadic& x, const Dyadic&
 // "   it is off by +1.2 %": more or less in magnitude than it should be.
 std::string off_by(double value, double exact) {
   const double relative = (value - exact) / exact;
-  return std::isfinite(relative) ? fmt::format("   it is off by {:+.3f} %", 100 * relative) : "";
+  if (!std::isfinite(relative)) return "";
+  return value == exact ? "   it is exact"
+                        : fmt::format("   it is off by {:+.3g} %", 100 * relative);
 }
 
 std::string accumulator_words(const Accumulator& accumulator) {
@@ -273,6 +278,25 @@ std::string accumulator_words(const Accumulator& accumulator) {
                         accumulator.chunk, format_name(accumulator.outer_cast().format));
   }
   return text;
+}
+
+// The kernel for a matrix of usual size.
+Lowering lowering_of(const Arithmetic& arithmetic) {
+  int64_t k = 1;  // a length that every block divides
+  for (const Operand* operand : {&arithmetic.x, &arithmetic.w}) {
+    for (const ScaleLevel& level : operand->scaling) k *= std::max<uint32_t>(1, level.block);
+  }
+  return lower(arithmetic, {512, 512, 512 * k});
+}
+
+Json operand_json(const Operand& operand, float value) {
+  const Stored stored = store(operand, value);
+  return {{"written", to_string(operand)},
+          {"value", value},
+          {"scale", stored.scale},
+          {"code", stored.code},
+          {"bits", code_bits(operand.cast.format, stored.code)},
+          {"stored", to_double(stored.value)}};
 }
 
 }  // namespace
@@ -330,13 +354,27 @@ std::string explanation(const Arithmetic& arithmetic, float x, float w) {
   }
 
   text += "\n5. The kernel\n\n";
-  int64_t k = 1;  // a length that every block divides
-  for (const Operand* operand : {&arithmetic.x, &arithmetic.w}) {
-    for (const ScaleLevel& level : operand->scaling) k *= std::max<uint32_t>(1, level.block);
-  }
-  const Lowering lowering = lower(arithmetic, {512, 512, 512 * k});
+  const Lowering lowering = lowering_of(arithmetic);
   text += fmt::format("  {}: {}\n", kernel_name(lowering.kernel), lowering.reason);
   return text;
+}
+
+std::string explanation_json(const Arithmetic& arithmetic, float x, float w) {
+  const double scale = store(arithmetic.x, x).scale * store(arithmetic.w, w).scale;
+  const Lowering lowering = lowering_of(arithmetic);
+  const Json document = {
+      {"arith", display_name(arithmetic)},
+      {"written", to_string(arithmetic)},
+      {"x", operand_json(arithmetic.x, x)},
+      {"w", operand_json(arithmetic.w, w)},
+      {"multiplier", to_string(arithmetic.resolved_multiplier())},
+      {"product", to_double(explained_product(arithmetic, x, w)) * scale},
+      {"exact_product", double{x} * double{w}},
+      {"accumulator", to_string(arithmetic.accumulator)},
+      {"kernel", kernel_name(lowering.kernel)},
+      {"why", lowering.reason},
+  };
+  return document.dump(2) + "\n";
 }
 
 }  // namespace napier

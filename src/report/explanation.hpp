@@ -11,6 +11,10 @@ namespace napier {
 // sum, and the kernel that would run it.
 std::string explanation(const Arithmetic& arithmetic, float x, float w);
 
+// For programs: {arith, written, x: {written, value, scale, code, bits, stored}, w, multiplier,
+// product, exact_product, accumulator, kernel, why}; a product that is not finite is null.
+std::string explanation_json(const Arithmetic& arithmetic, float x, float w);
+
 // The two numbers' product as the explanation's steps give it: for tests, equal to what
 // Multiplier::multiply gives for operands without scaling.
 Dyadic explained_product(const Arithmetic& arithmetic, float x, float w);

@@ -39,6 +39,15 @@ def test_explain_shows_l_mul_bit_by_bit(napier):
         assert part in done.stdout, part
 
 
+def test_explain_for_programs(napier):
+    document = json.loads(napier("explain", "lmul-m4", "--json").stdout)
+    assert document["x"]["stored"] == 1.6875 and document["w"]["stored"] == -0.296875
+    assert document["product"] == -0.5 and document["kernel"] == "adder"
+    scaled = json.loads(napier("explain", "x=e4m3@row/w=e2m1@block16(e4m3)", "--json").stdout)
+    assert abs(scaled["product"] - scaled["exact_product"]) < 0.01
+    assert scaled["x"]["scale"] * 448 == pytest.approx(1.7)
+
+
 def test_explain_knows_every_preset(napier):
     presets = json.loads(napier("formats", "--json").stdout)["presets"]
     for preset in presets:

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "kernels/dot_product.hpp"
 #include "kernels/targets.hpp"
 
 #include <hwy/targets.h>
@@ -474,8 +475,15 @@ TEST(Lower, TakesTheFastKernelForEachPreset) {
     EXPECT_NE(lowering.kernel, KernelKind::reference) << preset.name << ": " << lowering.reason;
     EXPECT_FALSE(lowering.reason.empty());
   }
-  EXPECT_EQ(lower(parse_arithmetic("lmul-m4"), {1, 1, 1}).kernel, KernelKind::adder);
-  EXPECT_EQ(lower(parse_arithmetic("lmul-formula-m4"), {1, 1, 1}).kernel, KernelKind::bilinear);
+  const auto or_dot = [](KernelKind kind) { return dot::available() ? KernelKind::dot : kind; };
+  const auto kernel_of = [](const char* text) {
+    return lower(parse_arithmetic(text), {1, 1, 1}).kernel;
+  };
+  EXPECT_EQ(kernel_of("lmul-m4"), or_dot(KernelKind::adder));
+  EXPECT_EQ(kernel_of("lmul-formula-m4"), or_dot(KernelKind::bilinear));
+  EXPECT_EQ(kernel_of("bf16"), or_dot(KernelKind::native));
+  EXPECT_EQ(kernel_of("f16"), KernelKind::native);
+  EXPECT_EQ(kernel_of("lmul-f16"), KernelKind::adder);
   EXPECT_EQ(lower(parse_arithmetic("fp8_e4m3/acc=e4m3fn"), {1, 1, 1}).kernel, KernelKind::wide);
   EXPECT_EQ(lower(parse_arithmetic("acc=f32:sr"), {1, 1, 1}).kernel, KernelKind::reference);
 }

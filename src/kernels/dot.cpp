@@ -1,0 +1,178 @@
+// Values that bf16 holds, as 16-bit codes: exact products, L-Mul by integer addition of codes, and
+// its formula reading, all summed by the bf16 dot product in order of k.
+#include <bit>
+#include <cmath>
+
+#include "kernels/dot_product.hpp"
+#include "kernels/dot_window.hpp"
+#include "kernels/lanes.hpp"
+#include "napier/error.hpp"
+
+namespace napier {
+namespace {
+
+using dot::k_mantissa;
+using dot::Window;
+
+constexpr int32_t k_one = 0x3F80;  // bf16's code of 1
+
+uint16_t code_of(float value) {
+  return static_cast<uint16_t>(std::bit_cast<uint32_t>(value) >> 16);
+}
+
+class DotWeights final : public PanelWeights<float, uint16_t> {
+ public:
+  DotWeights(const Arithmetic& arithmetic, const ProductForm& form, int64_t n, int64_t k)
+      : PanelWeights(arithmetic, KernelKind::dot, n, k, kept_bits(form)),
+        form_(form),
+        offset_(static_cast<int32_t>(form.offset * (1 << k_mantissa))) {
+    if (form.kind != ProductForm::Kind::exact) wide_ = *WideSpec::make(arithmetic);
+  }
+
+  static int kept_bits(const ProductForm& form) {
+    return form.kind == ProductForm::Kind::exact ? 52 : form.kept_bits;
+  }
+
+ protected:
+  int encoded_size() const override { return form_.kind == ProductForm::Kind::exact ? 1 : 2; }
+  bool needs_ranges() const override { return true; }
+
+  void encode(const float* values, int64_t count, const MagnitudeRange& range, uint16_t* encoded,
+              RowCode& code) const override {
+    if (count % 2 != 0) clear_pair(encoded, count - 1);
+    code = {};
+    switch (form_.kind) {
+      case ProductForm::Kind::exact:
+        for (int64_t i = 0; i < count; ++i) encoded[i ^ 1] = code_of(values[i]);
+        break;
+      case ProductForm::Kind::pattern_add: encode_codes(values, count, range, encoded, code); break;
+      default: encode_pairs(values, count, encoded); break;
+    }
+  }
+
+  int path(const MagnitudeRange& x, const MagnitudeRange& w) const override {
+    if (!x.is_normal() || !w.is_normal()) return dot::none;
+    const Window window(x, normal_range(), k());
+    switch (form_.kind) {
+      case ProductForm::Kind::exact: return window.is_exact();
+      case ProductForm::Kind::pattern_add: return window.adder_path();
+      default: return window.is_bilinear();
+    }
+  }
+
+  void run(const PanelTask<uint16_t>& task, int path) const override {
+    switch (form_.kind) {
+      case ProductForm::Kind::exact: return dot::run_exact(task);
+      case ProductForm::Kind::pattern_add:
+        return path == dot::adder      ? dot::run_adder(task)
+               : path == dot::factored ? dot::run_factored(task)
+                                       : dot::run_masked(task);
+      default: return dot::run_bilinear(task);
+    }
+  }
+
+  void run_any(const PanelTask<float>& task, const MagnitudeRange& x,
+               const MagnitudeRange& w) const override {
+    switch (form_.kind) {
+      case ProductForm::Kind::exact: return run_native_lanes(task);
+      case ProductForm::Kind::pattern_add: return run_adder_lanes(task, form_, wide_, x, w);
+      default: return run_bilinear_lanes(task, form_, wide_, x, w);
+    }
+  }
+
+ private:
+  void clear_pair(uint16_t* encoded, int64_t at) const {
+    for (int i = 0; i < 2 * encoded_size(); ++i) encoded[at * encoded_size() + i] = 0;
+  }
+
+  void encode_codes(const float* values, int64_t count, const MagnitudeRange& range,
+                    uint16_t* encoded, RowCode& code) const {
+    const Window window(range, normal_range(), count);
+    const int s = window.shift();
+    code.exponent = static_cast<float>(-s);
+    code.least = std::ldexp(1.0f, std::max(-126, window.a0 + window.b0 + s - k_mantissa));
+    const int32_t bias = s * (1 << k_mantissa) - k_one + offset_;
+    // Where zeros have no code of their own (then they are multiplied by 0), any in the window.
+    const bool tiny = window.adder_path() == dot::adder;
+    const int zero_exponent = tiny ? window.zero() : window.a0;
+    const auto zero = static_cast<uint16_t>((zero_exponent + 127) * (1 << k_mantissa) + bias);
+    uint16_t* factors = encoded + (count + 1) / 2 * 2;
+    for (int64_t i = 0; i < count; ++i) {
+      const uint16_t bits = code_of(values[i]);
+      const bool is_zero = (bits & 0x7FFF) == 0;
+      encoded[i ^ 1] = is_zero ? zero : static_cast<uint16_t>(bits + bias);
+      factors[i ^ 1] = is_zero ? 0 : static_cast<uint16_t>(k_one);
+    }
+    if (count % 2 != 0) {
+      encoded[count - 1] = zero;
+      factors[count - 1] = 0;
+    }
+  }
+
+  // w x = p(w) (x + (c - 1) p(x)) + w p(x) by the formula, with p(v) = +-2^e: two exact products.
+  void encode_pairs(const float* values, int64_t count, uint16_t* encoded) const {
+    const float c = static_cast<float>(form_.offset);
+    for (int64_t i = 0; i < count; ++i) {
+      const uint32_t bits = std::bit_cast<uint32_t>(values[i]);
+      const float power = std::bit_cast<float>(bits & 0xFF800000);
+      encoded[2 * i + 1] = code_of((values[i] - power) + c * power);
+      encoded[2 * i] = code_of(power);
+    }
+  }
+
+  ProductForm form_;
+  WideSpec wide_;
+  int32_t offset_;
+};
+
+// Whether bf16 holds what the multiplier sees.
+bool fits_code(const Operand& operand, const ProductForm& form) {
+  const Quantiser quantiser(operand);
+  return quantiser.fits_float() && quantiser.least_bit >= -126 - k_mantissa &&
+         std::min<int>(operand.cast.format.mantissa_bits, DotWeights::kept_bits(form)) <=
+             k_mantissa;
+}
+
+std::optional<std::string> why_not(const Arithmetic& arithmetic) {
+  if (!dot::available()) return "this machine has no bf16 dot product that sums in order";
+  const Multiplier multiplier = arithmetic.resolved_multiplier();
+  const ProductForm form = multiplier.form();
+  const Kernel* lanes = form.kind == ProductForm::Kind::exact         ? &k_native_kernel
+                        : form.kind == ProductForm::Kind::pattern_add ? &k_adder_kernel
+                                                                      : &k_bilinear_kernel;
+  if (const auto why = lanes->why_not(arithmetic)) return why;  // what does not fit goes there
+  if (!fits_code(arithmetic.x, form) || !fits_code(arithmetic.w, form)) {
+    return "bf16 does not hold every value of the operands' formats";
+  }
+  const double steps = form.offset * (1 << k_mantissa);
+  if (steps != static_cast<double>(static_cast<int32_t>(steps))) {
+    return "the offset is not a multiple of bf16's last mantissa bit";
+  }
+  for (const Operand* operand : {&arithmetic.x, &arithmetic.w}) {
+    for (const ScaleLevel& level : operand->scaling) {
+      if (level.granularity == Granularity::block && level.block % 2 != 0) {
+        return "pairs of steps would lie in two blocks";
+      }
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+const Kernel k_dot_kernel = {
+    .kind = KernelKind::dot,
+    .how =
+        "operands are 16-bit codes, products are summed two by two by the bf16 dot product; "
+        "L-Mul's adder reading adds the codes first",
+    .why_not = why_not,
+    .pack = [](const Arithmetic& arithmetic, int64_t n, int64_t k, const RowReader& w,
+               ThreadPool& pool) -> std::unique_ptr<PackedWeights> {
+      const ProductForm form = arithmetic.resolved_multiplier().form();
+      auto weights = std::make_unique<DotWeights>(arithmetic, form, n, k);
+      weights->pack(w, pool);
+      return weights;
+    },
+};
+
+}  // namespace napier

@@ -1,0 +1,309 @@
+// The bf16 dot product of x86 (AVX512_BF16). Highway 1.0.3 has no target for it.
+#include "kernels/dot_product.hpp"
+
+#if defined(__x86_64__) && defined(__GNUC__)
+
+#include <immintrin.h>
+
+#include <bit>
+#include <cmath>
+#include <random>
+#include <utility>
+
+#define NAPIER_TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")))
+#define NAPIER_INLINE NAPIER_TARGET __attribute__((always_inline)) inline
+
+namespace napier::dot {
+namespace {
+
+constexpr int k_lanes = 16;
+constexpr int k_panel_vectors = static_cast<int>(k_panel) / k_lanes;
+// Steps of k that stay in the caches while rows pass over them; of a row's longer sum the first
+// part waits in the output.
+constexpr int64_t k_steps = 1024;
+
+template <int N, class Body>
+NAPIER_INLINE void unrolled(const Body& body) {
+  [&]<int... I>(std::integer_sequence<int, I...>) NAPIER_TARGET __attribute__((always_inline)) {
+    (body(std::integral_constant<int, I>()), ...);
+  }
+  (std::make_integer_sequence<int, N>());
+}
+#define NAPIER_LAMBDA NAPIER_TARGET __attribute__((always_inline))
+
+NAPIER_INLINE __m512 dot(__m512 sum, __m512i a, __m512i b) {
+  return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
+}
+
+NAPIER_INLINE __m512i pair_at(const uint16_t* x) {  // one pair in all lanes
+  int32_t pair;
+  __builtin_memcpy(&pair, x, sizeof pair);
+  return _mm512_set1_epi32(pair);
+}
+
+// A Product has Weight load(w), 16 pairs of weights, and add(), both products of a pair of
+// activations at `x` with each, added to the sums in order.
+struct Exact {
+  static constexpr int k_group = 1;
+  using Weight = __m512i;
+  NAPIER_INLINE Weight load(__m512i w) const { return w; }
+  template <int NV>
+  NAPIER_INLINE void add(const uint16_t* x, const Weight (&w)[NV], __m512 (&sums)[NV]) const {
+    const __m512i a = pair_at(x);
+    unrolled<NV>([&](auto v) NAPIER_LAMBDA { sums[v] = dot(sums[v], a, w[v]); });
+  }
+};
+
+template <bool k_factor, bool k_mask>
+struct Adder {
+  static constexpr int k_group = 1;
+  int64_t factors;  // from a code to its factor
+  struct Weight {
+    __m512i code;
+    __mmask32 nonzero;
+  };
+  NAPIER_INLINE Weight load(__m512i w) const {
+    return {w, k_mask ? _mm512_test_epi16_mask(w, _mm512_set1_epi16(0x7FFF)) : __mmask32{0}};
+  }
+  template <int NV>
+  NAPIER_INLINE void add(const uint16_t* x, const Weight (&w)[NV], __m512 (&sums)[NV]) const {
+    const __m512i a = pair_at(x);
+    const __m512i factor = k_factor ? pair_at(x + factors) : _mm512_set1_epi16(0x3F80);
+    unrolled<NV>([&](auto v) NAPIER_LAMBDA {
+      const __m512i product = k_mask ? _mm512_maskz_add_epi16(w[v].nonzero, a, w[v].code)
+                                     : _mm512_add_epi16(a, w[v].code);
+      sums[v] = dot(sums[v], product, factor);
+    });
+  }
+};
+
+// Each product is an exact sum of two exact products; it is added as one number.
+struct Bilinear {
+  static constexpr int k_group = 2;
+  using Lanes = uint32_t __attribute__((vector_size(64)));
+  struct Weight {
+    __m512i first, second;  // (power, value) of each step
+  };
+  NAPIER_INLINE Weight load(__m512i w) const {
+    const auto pairs = (Lanes)w;
+    constexpr uint32_t power = 0xFF800000;
+    return {(__m512i)((pairs & power) | pairs >> 16),
+            (__m512i)((pairs << 16 & power) | (pairs & 0xFFFF))};
+  }
+  template <int NV>
+  NAPIER_INLINE void add(const uint16_t* x, const Weight (&w)[NV], __m512 (&sums)[NV]) const {
+    const __m512i a = pair_at(x);
+    const __m512i b = pair_at(x + 2);
+    const __m512 zero = _mm512_setzero_ps();
+    unrolled<NV>([&](auto v)
+                     NAPIER_LAMBDA { sums[v] = _mm512_add_ps(sums[v], dot(zero, a, w[v].first)); });
+    unrolled<NV>(
+        [&](auto v) NAPIER_LAMBDA { sums[v] = _mm512_add_ps(sums[v], dot(zero, b, w[v].second)); });
+  }
+};
+
+// What tiles of one task share.
+struct Part {
+  const PanelTask<uint16_t>* task;
+  int64_t first_run, last_run;  // [first, last)
+  int64_t begin, end;           // steps of k; with several runs, whole ones
+  int64_t k;                    // of the task
+};
+
+// The finished sum of a run, scaled, added to those of the runs before.
+NAPIER_INLINE __m512 finish(const PanelTask<uint16_t>& task, int64_t row, int64_t run,
+                            int64_t column, __m512 sum, __m512 before) {
+  if (task.x_code != nullptr) {
+    const RowCode& code = task.x_code[row];
+    const __mmask16 counts =
+        _mm512_cmp_ps_mask(_mm512_abs_ps(sum), _mm512_set1_ps(code.least), _CMP_NLT_UQ);
+    sum = _mm512_maskz_scalef_ps(counts, sum, _mm512_set1_ps(code.exponent));
+  }
+  if (task.x_scale != nullptr) {
+    sum = _mm512_mul_ps(sum, _mm512_set1_ps(task.x_scale[row * task.runs + run]));
+  }
+  if (task.w_scale != nullptr) {
+    const int64_t panel = column / k_panel;
+    sum = _mm512_mul_ps(sum, _mm512_loadu_ps(task.w_scale + (panel * task.runs + run) * k_panel +
+                                             column % k_panel));
+  }
+  return task.in_blocks ? _mm512_add_ps(before, sum) : sum;
+}
+
+// MR rows times NV vectors of neighbouring columns.
+template <int MR, int NV, class Product>
+NAPIER_INLINE void tile(const Product& product, const Part& part, int64_t row, int64_t column) {
+  const PanelTask<uint16_t>& task = *part.task;
+  const uint16_t* x = task.x + row * task.x_stride;
+  const auto columns = [&](int v) NAPIER_LAMBDA { return column + v * k_lanes; };
+  const auto mask = [&](int v) NAPIER_LAMBDA {
+    const int64_t left = task.columns - columns(v);
+    return static_cast<__mmask16>(left >= k_lanes ? 0xFFFF : left > 0 ? (1 << left) - 1 : 0);
+  };
+  const uint16_t* w[NV];
+  unrolled<NV>([&](auto v) NAPIER_LAMBDA {
+    w[v] = task.w + columns(v) / k_panel * task.panel_stride + columns(v) % k_panel * 2;
+  });
+  const auto out = [&](int r, int v) NAPIER_LAMBDA {
+    return task.out + (row + r) * task.out_stride + columns(v);
+  };
+
+  int64_t k = part.begin;
+  for (int64_t run = part.first_run; run < part.last_run; ++run) {
+    const int64_t end = std::min(part.end, task.run_ends[run]);
+    __m512 sums[MR][NV];
+    unrolled<MR>([&](auto r) NAPIER_LAMBDA {
+      unrolled<NV>([&](auto v) NAPIER_LAMBDA {
+        sums[r][v] = run == part.first_run && k != 0 && !task.in_blocks
+                         ? _mm512_maskz_loadu_ps(mask(v), out(r, v))
+                         : _mm512_setzero_ps();
+      });
+    });
+    for (; k < end; k += 2) {
+      typename Product::Weight weights[NV];
+      unrolled<NV>([&](auto v) NAPIER_LAMBDA {
+        weights[v] = product.load(_mm512_loadu_si512(w[v] + k * k_panel));
+      });
+      unrolled<MR>([&](auto r) NAPIER_LAMBDA {
+        product.add(x + r * task.x_stride + k * Product::k_group, weights, sums[r]);
+      });
+    }
+    const bool finished = end == task.run_ends[run];
+    unrolled<MR>([&](auto r) NAPIER_LAMBDA {
+      unrolled<NV>([&](auto v) NAPIER_LAMBDA {
+        if (mask(v) == 0) return;
+        if (finished) {
+          const __m512 before = task.in_blocks && run > 0
+                                    ? _mm512_maskz_loadu_ps(mask(v), out(r, v))
+                                    : _mm512_setzero_ps();
+          sums[r][v] = finish(task, row + r, run, columns(v), sums[r][v], before);
+        }
+        _mm512_mask_storeu_ps(out(r, v), mask(v), sums[r][v]);
+      });
+    });
+  }
+}
+
+template <int MR, int NV, class Product>
+NAPIER_TARGET __attribute__((noinline)) void tiles(const Product& product, const Part& part,
+                                                   int64_t row) {
+  for (int64_t column = 0; column < part.task->columns; column += NV * k_lanes) {
+    tile<MR, NV>(product, part, row, column);
+  }
+}
+
+template <class Product>
+void run_rows(const Product& product, const Part& part) {
+  const int64_t rows = part.task->rows;
+  const bool several = part.task->columns > k_panel;
+  int64_t row = 0;
+  for (; row + 8 <= rows; row += 8) tiles<8, k_panel_vectors>(product, part, row);
+  if (rows - row >= 4) {
+    tiles<4, k_panel_vectors>(product, part, row);
+    row += 4;
+  }
+  // Few rows take several panels at once, as each sum waits for its last addition.
+  for (; rows - row >= 2; row += 2) {
+    several ? tiles<2, 2 * k_panel_vectors>(product, part, row)
+            : tiles<2, k_panel_vectors>(product, part, row);
+  }
+  if (row < rows) {
+    several ? tiles<1, 4 * k_panel_vectors>(product, part, row)
+            : tiles<1, k_panel_vectors>(product, part, row);
+  }
+}
+
+template <class Product>
+void run_task(const Product& product, const PanelTask<uint16_t>& task) {
+  const int64_t k = task.run_ends[task.runs - 1];
+  Part part{&task, 0, 0, 0, 0, k};
+  while (part.begin < k || part.last_run == 0) {
+    if (task.in_blocks) {
+      part.first_run = part.last_run;
+      do {
+        part.end = task.run_ends[part.last_run++];
+      } while (part.last_run < task.runs && part.end - part.begin < k_steps);
+    } else {
+      part.last_run = 1;
+      // A part that is left over is no smaller than half of the others.
+      part.end = k - part.begin < k_steps + k_steps / 2 ? k : part.begin + k_steps;
+    }
+    run_rows(product, part);
+    part.begin = part.end;
+  }
+}
+
+// (a) and (b), products of the upper and the lower halves, as the kernels need them summed.
+float summed(float sum, float a_high, float b_high, float a_low, float b_low) {
+  sum = static_cast<float>(double{a_high} * double{b_high} + double{sum});
+  return static_cast<float>(double{a_low} * double{b_low} + double{sum});
+}
+
+// Random pairs, with sums near enough to each other that the order and each rounding show.
+NAPIER_TARGET bool sums_in_order() {
+  std::mt19937 random(1);
+  const auto draw = [&] {
+    const uint32_t bits = static_cast<uint32_t>(random());
+    return std::bit_cast<float>((bits & 0x807F0000) | (120 + bits % 16) << 23);
+  };
+  for (int trial = 0; trial < 500; ++trial) {
+    alignas(64) float sums[k_lanes];
+    alignas(64) uint32_t a[k_lanes];
+    alignas(64) uint32_t b[k_lanes];
+    float want[k_lanes];
+    for (int i = 0; i < k_lanes; ++i) {
+      const float a_high = draw(), a_low = draw(), b_high = draw(), b_low = draw();
+      sums[i] = draw() * 256 + draw() * 0x1p-12f;
+      a[i] = std::bit_cast<uint32_t>(a_high) | std::bit_cast<uint32_t>(a_low) >> 16;
+      b[i] = std::bit_cast<uint32_t>(b_high) | std::bit_cast<uint32_t>(b_low) >> 16;
+      want[i] = summed(sums[i], a_high, b_high, a_low, b_low);
+    }
+    _mm512_store_ps(sums, dot(_mm512_load_ps(sums), _mm512_load_si512(a), _mm512_load_si512(b)));
+    for (int i = 0; i < k_lanes; ++i) {
+      if (std::bit_cast<uint32_t>(sums[i]) != std::bit_cast<uint32_t>(want[i])) return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+bool available() {
+  static const bool found =
+      __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && sums_in_order();
+  return found;
+}
+
+void run_exact(const PanelTask<uint16_t>& task) { run_task(Exact(), task); }
+void run_bilinear(const PanelTask<uint16_t>& task) { run_task(Bilinear(), task); }
+
+namespace {
+
+template <bool k_factor, bool k_mask>
+void run_codes(const PanelTask<uint16_t>& task) {
+  run_task(Adder<k_factor, k_mask>{(task.run_ends[task.runs - 1] + 1) / 2 * 2}, task);
+}
+
+}  // namespace
+
+void run_adder(const PanelTask<uint16_t>& task) { run_codes<false, false>(task); }
+void run_factored(const PanelTask<uint16_t>& task) { run_codes<true, false>(task); }
+void run_masked(const PanelTask<uint16_t>& task) { run_codes<true, true>(task); }
+
+}  // namespace napier::dot
+
+#else
+
+namespace napier::dot {
+
+bool available() { return false; }
+void run_exact(const PanelTask<uint16_t>&) {}
+void run_adder(const PanelTask<uint16_t>&) {}
+void run_factored(const PanelTask<uint16_t>&) {}
+void run_masked(const PanelTask<uint16_t>&) {}
+void run_bilinear(const PanelTask<uint16_t>&) {}
+
+}  // namespace napier::dot
+
+#endif

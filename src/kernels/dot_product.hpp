@@ -1,0 +1,26 @@
+// The instruction that multiplies pairs of bf16 and adds the products to f32 sums, and the loops
+// around it. Only for machines where its sums were seen to be the reference's: first the product of
+// the upper halves is added, then that of the lower, each sum rounded to nearest even; numbers
+// below f32's normal range count as zeros.
+#pragma once
+
+#include "kernels/panels.hpp"
+
+namespace napier::dot {
+
+// Whether this machine has the instruction and it sums so; tried once. Thread safe.
+bool available();
+
+// The rows' encodings, in 16-bit numbers for each value (K of a row made even):
+//   exact      the value's bf16 code
+//   adder      a code to be added to the weight's
+//   factored   that, and in a second row of K 1 or 0, which multiplies the product
+//   masked     the same; products with zero weights are cleared
+//   bilinear   a pair for each value: upper half times the weight's power, lower half times it
+void run_exact(const PanelTask<uint16_t>& task);
+void run_adder(const PanelTask<uint16_t>& task);
+void run_factored(const PanelTask<uint16_t>& task);
+void run_masked(const PanelTask<uint16_t>& task);
+void run_bilinear(const PanelTask<uint16_t>& task);
+
+}  // namespace napier::dot

@@ -1,0 +1,28 @@
+"""The README's commands do what it says they do."""
+import pathlib
+import shlex
+
+README = (pathlib.Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+BLOCKS = [line[4:] for line in README.splitlines() if line.startswith("    ")]
+
+
+def test_every_napier_command_runs(napier, shared, tmp_path):
+    model = str(shared("data/models/stories260K.gguf"))
+    text = tmp_path / "text.txt"
+    text.write_bytes(shared("data/text/tinystories.txt").read_bytes()[:4000])
+    commands = [line for line in BLOCKS if line.startswith("napier ")]
+    assert len(commands) >= 6
+    for line in commands:
+        words = shlex.split(line)[1:]
+        words = [model if w == "MODEL.gguf" else str(text) if w == "FILE" else w for w in words]
+        done = napier(*words)
+        assert done.returncode == 0 and done.stdout, (line, done.stderr)
+
+
+def test_every_written_arithmetic_is_one(napier):
+    begin = README.index("fields change it:")
+    lines = README[begin:README.index("[docs/arithmetic.md]", begin)].splitlines()
+    written = [line.split()[0] for line in lines if line.startswith("    ")]
+    assert len(written) >= 5
+    for arithmetic in written:
+        assert napier("explain", arithmetic).returncode == 0, arithmetic
