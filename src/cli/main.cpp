@@ -38,7 +38,7 @@ int run(int argc, char** argv) {
   app.failure_message([](const CLI::App* top, const CLI::Error& error) {
     const auto chosen = top->get_subcommands();
     const std::string command = chosen.empty() ? "napier" : "napier " + chosen[0]->get_name();
-    return fmt::format("{}: {} (see {} --help)\n", command, error.what(), command);
+    return fmt::format("napier: {} (see {} --help)\n", error.what(), command);
   });
   app.footer("Example: napier eval MODEL.gguf --text FILE --arith bf16,fp8_e4m3,lmul-m4");
   napier::cli::add_eval(app);

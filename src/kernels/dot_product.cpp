@@ -187,8 +187,15 @@ NAPIER_INLINE void tile(const Product& product, const Part& part, int64_t row, i
 template <int MR, int NV, class Product>
 NAPIER_TARGET __attribute__((noinline)) void tiles(const Product& product, const Part& part,
                                                    int64_t row) {
-  for (int64_t column = 0; column < part.task->columns; column += NV * k_lanes) {
-    tile<MR, NV>(product, part, row, column);
+  const int64_t columns = part.task->columns;
+  int64_t column = 0;
+  if constexpr (NV > k_panel_vectors) {  // as long as there are so many panels
+    for (; columns - column > NV * k_lanes - k_panel; column += NV * k_lanes) {
+      tile<MR, NV>(product, part, row, column);
+    }
+  }
+  for (; column < columns; column += k_panel) {
+    tile<MR, k_panel_vectors>(product, part, row, column);
   }
 }
 

@@ -1,5 +1,5 @@
-// The kernels with f32 lanes, as others hand over to them: on values, which they encode. What leaves
-// their ranges they hand over to f64 lanes themselves.
+// The kernels with f32 lanes, as others hand over to them: on values, which they encode. What
+// leaves their ranges they hand over to f64 lanes themselves.
 #pragma once
 
 #include "kernels/panels.hpp"

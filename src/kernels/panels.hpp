@@ -73,8 +73,8 @@ class Scratch {
   int64_t size_ = 0;
 };
 
-// Weights in panels of Stored: T, or bf16 codes for values that bf16 holds. A kernel derives from it
-// and says how activations are encoded and how a task is run.
+// Weights in panels of Stored: T, or bf16 codes for values that bf16 holds. A kernel derives from
+// it and says how activations are encoded and how a task is run.
 template <class T, class Stored = T>
 class PanelWeights : public PackedWeights {
  public:

@@ -2,7 +2,8 @@
 import pathlib
 import shlex
 
-README = (pathlib.Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+README_FOLDER = pathlib.Path(__file__).parents[2]
+README = (README_FOLDER / "README.md").read_text(encoding="utf-8")
 BLOCKS = [line[4:] for line in README.splitlines() if line.startswith("    ")]
 
 
@@ -14,6 +15,7 @@ def test_every_napier_command_runs(napier, shared, tmp_path):
     assert len(commands) >= 6
     for line in commands:
         words = shlex.split(line)[1:]
+        words = [str(README_FOLDER / w) if w.startswith("recipes/") else w for w in words]
         words = [model if w == "MODEL.gguf" else str(text) if w == "FILE" else w for w in words]
         done = napier(*words)
         assert done.returncode == 0 and done.stdout, (line, done.stderr)
