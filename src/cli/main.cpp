@@ -45,13 +45,15 @@ int run(int argc, char** argv) {
   napier::cli::add_run(app);
   napier::cli::add_explain(app);
   napier::cli::add_formats(app);
+  napier::cli::add_bench(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? ExitCode::ok : ExitCode::wrong_input;
   }
   if (app.get_subcommands().empty()) {
-    return fail(ExitCode::wrong_input, "a subcommand is needed: eval, run, explain or formats");
+    return fail(ExitCode::wrong_input,
+                "a subcommand is needed: eval, run, explain, formats or bench");
   }
   return ExitCode::ok;
 }

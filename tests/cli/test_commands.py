@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-SUBCOMMANDS = ["eval", "run", "explain", "formats"]
+SUBCOMMANDS = ["eval", "run", "explain", "formats", "bench"]
 
 
 @pytest.mark.parametrize("subcommand", SUBCOMMANDS)
