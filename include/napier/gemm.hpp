@@ -30,6 +30,7 @@ enum class KernelKind : uint8_t {
   native,     // exact products of decoded values, f32 lanes
   bilinear,   // L-Mul's formula reading, f32 lanes
   adder,      // products by integer addition of f32 patterns
+  narrow,     // exact products, sums rounded after each addition, f32 lanes
   wide,       // any product and any rounded sum, f64 lanes
 };
 

@@ -133,13 +133,12 @@ HWY_INLINE void tile_row(const Product& product, const PanelTask<float>& task, i
   for (; panel < panels; ++panel) tiles<MR, 1>(product, task, row, panel);
 }
 
-template <class Product>
+// Tiles of at most k_rows rows.
+template <int k_rows = k_tile_rows, class Product>
 void run_tiles(const Product& product, const PanelTask<float>& task) {
   int64_t row = 0;
-  for (; row + k_tile_rows <= task.rows; row += k_tile_rows) {
-    tile_row<k_tile_rows, 1>(product, task, row);
-  }
-  if constexpr (k_tile_rows > 4) {
+  for (; row + k_rows <= task.rows; row += k_rows) tile_row<k_rows, 1>(product, task, row);
+  if constexpr (k_rows > 4) {
     if (task.rows - row >= 4) {
       tile_row<4, 1>(product, task, row);
       row += 4;

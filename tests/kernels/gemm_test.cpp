@@ -484,7 +484,8 @@ TEST(Lower, TakesTheFastKernelForEachPreset) {
   EXPECT_EQ(kernel_of("bf16"), or_dot(KernelKind::native));
   EXPECT_EQ(kernel_of("f16"), KernelKind::native);
   EXPECT_EQ(kernel_of("lmul-f16"), KernelKind::adder);
-  EXPECT_EQ(lower(parse_arithmetic("fp8_e4m3/acc=e4m3fn"), {1, 1, 1}).kernel, KernelKind::wide);
+  EXPECT_EQ(kernel_of("fp8_e4m3/acc=e4m3fn"), KernelKind::narrow);
+  EXPECT_EQ(kernel_of("bf16/acc=bf16"), KernelKind::wide);
   EXPECT_EQ(lower(parse_arithmetic("acc=f32:sr"), {1, 1, 1}).kernel, KernelKind::reference);
 }
 
