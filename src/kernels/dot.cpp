@@ -14,12 +14,6 @@ namespace {
 using dot::k_mantissa;
 using dot::Window;
 
-constexpr int32_t k_one = 0x3F80;  // bf16's code of 1
-
-uint16_t code_of(float value) {
-  return static_cast<uint16_t>(std::bit_cast<uint32_t>(value) >> 16);
-}
-
 class DotWeights final : public PanelWeights<float, uint16_t> {
  public:
   DotWeights(const Arithmetic& arithmetic, const ProductForm& form, int64_t n, int64_t k)
@@ -39,15 +33,24 @@ class DotWeights final : public PanelWeights<float, uint16_t> {
 
   void encode(const float* values, int64_t count, const MagnitudeRange& range, uint16_t* encoded,
               RowCode& code) const override {
-    if (count % 2 != 0) clear_pair(encoded, count - 1);
     code = {};
     switch (form_.kind) {
-      case ProductForm::Kind::exact:
-        for (int64_t i = 0; i < count; ++i) encoded[i ^ 1] = code_of(values[i]);
-        break;
-      case ProductForm::Kind::pattern_add: encode_codes(values, count, range, encoded, code); break;
-      default: encode_pairs(values, count, encoded); break;
+      case ProductForm::Kind::exact: return dot::encode_exact(values, count, encoded);
+      case ProductForm::Kind::pattern_add: break;
+      default:
+        return dot::encode_bilinear(values, count, static_cast<float>(form_.offset), encoded);
     }
+    const Window window(range, normal_range(), count);
+    const int s = window.shift();
+    code.exponent = static_cast<float>(-s);
+    code.least = std::ldexp(1.0f, std::max(-126, window.a0 + window.b0 + s - k_mantissa));
+    const int bias = s * (1 << k_mantissa) - dot::k_one + offset_;
+    // Where zeros have no code of their own (then they are multiplied by 0), any in the window.
+    const int zero = window.adder_path() == dot::adder ? window.zero() : window.a0;
+    dot::encode_codes(values, count,
+                      {static_cast<uint16_t>(bias),
+                       static_cast<uint16_t>((zero + 127) * (1 << k_mantissa) + bias)},
+                      encoded);
   }
 
   int path(const MagnitudeRange& x, const MagnitudeRange& w) const override {
@@ -81,45 +84,6 @@ class DotWeights final : public PanelWeights<float, uint16_t> {
   }
 
  private:
-  void clear_pair(uint16_t* encoded, int64_t at) const {
-    for (int i = 0; i < 2 * encoded_size(); ++i) encoded[at * encoded_size() + i] = 0;
-  }
-
-  void encode_codes(const float* values, int64_t count, const MagnitudeRange& range,
-                    uint16_t* encoded, RowCode& code) const {
-    const Window window(range, normal_range(), count);
-    const int s = window.shift();
-    code.exponent = static_cast<float>(-s);
-    code.least = std::ldexp(1.0f, std::max(-126, window.a0 + window.b0 + s - k_mantissa));
-    const int32_t bias = s * (1 << k_mantissa) - k_one + offset_;
-    // Where zeros have no code of their own (then they are multiplied by 0), any in the window.
-    const bool tiny = window.adder_path() == dot::adder;
-    const int zero_exponent = tiny ? window.zero() : window.a0;
-    const auto zero = static_cast<uint16_t>((zero_exponent + 127) * (1 << k_mantissa) + bias);
-    uint16_t* factors = encoded + (count + 1) / 2 * 2;
-    for (int64_t i = 0; i < count; ++i) {
-      const uint16_t bits = code_of(values[i]);
-      const bool is_zero = (bits & 0x7FFF) == 0;
-      encoded[i ^ 1] = is_zero ? zero : static_cast<uint16_t>(bits + bias);
-      factors[i ^ 1] = is_zero ? 0 : static_cast<uint16_t>(k_one);
-    }
-    if (count % 2 != 0) {
-      encoded[count - 1] = zero;
-      factors[count - 1] = 0;
-    }
-  }
-
-  // w x = p(w) (x + (c - 1) p(x)) + w p(x) by the formula, with p(v) = +-2^e: two exact products.
-  void encode_pairs(const float* values, int64_t count, uint16_t* encoded) const {
-    const float c = static_cast<float>(form_.offset);
-    for (int64_t i = 0; i < count; ++i) {
-      const uint32_t bits = std::bit_cast<uint32_t>(values[i]);
-      const float power = std::bit_cast<float>(bits & 0xFF800000);
-      encoded[2 * i + 1] = code_of((values[i] - power) + c * power);
-      encoded[2 * i] = code_of(power);
-    }
-  }
-
   ProductForm form_;
   WideSpec wide_;
   int32_t offset_;

@@ -5,6 +5,10 @@
 
 #include <immintrin.h>
 
+#if defined(__GNUC__) && !defined(__clang__)  // g++ 12 sees it in its own header (PR105593)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
 #include <bit>
 #include <cmath>
 #include <random>
@@ -41,10 +45,12 @@ NAPIER_INLINE __m512i pair_at(const uint16_t* x) {  // one pair in all lanes
   return _mm512_set1_epi32(pair);
 }
 
-// A Product has Weight load(w), 16 pairs of weights, and add(), both products of a pair of
-// activations at `x` with each, added to the sums in order.
+// A Product has Weight load(w), 16 pairs of weights, and add(), both products of the pair of
+// activations at `x` with each, added to the sums in order; k_rows of a tile keep their sums in
+// registers.
 struct Exact {
   static constexpr int k_group = 1;
+  static constexpr int k_rows = 8;
   using Weight = __m512i;
   NAPIER_INLINE Weight load(__m512i w) const { return w; }
   template <int NV>
@@ -57,6 +63,7 @@ struct Exact {
 template <bool k_factor, bool k_mask>
 struct Adder {
   static constexpr int k_group = 1;
+  static constexpr int k_rows = 8;
   int64_t factors;  // from a code to its factor
   struct Weight {
     __m512i code;
@@ -68,7 +75,7 @@ struct Adder {
   template <int NV>
   NAPIER_INLINE void add(const uint16_t* x, const Weight (&w)[NV], __m512 (&sums)[NV]) const {
     const __m512i a = pair_at(x);
-    const __m512i factor = k_factor ? pair_at(x + factors) : _mm512_set1_epi16(0x3F80);
+    const __m512i factor = k_factor ? pair_at(x + factors) : _mm512_set1_epi16(k_one);
     unrolled<NV>([&](auto v) NAPIER_LAMBDA {
       const __m512i product = k_mask ? _mm512_maskz_add_epi16(w[v].nonzero, a, w[v].code)
                                      : _mm512_add_epi16(a, w[v].code);
@@ -80,6 +87,7 @@ struct Adder {
 // Each product is an exact sum of two exact products; it is added as one number.
 struct Bilinear {
   static constexpr int k_group = 2;
+  static constexpr int k_rows = 6;
   using Lanes = uint32_t __attribute__((vector_size(64)));
   struct Weight {
     __m512i first, second;  // (power, value) of each step
@@ -204,11 +212,9 @@ void run_rows(const Product& product, const Part& part) {
   const int64_t rows = part.task->rows;
   const bool several = part.task->columns > k_panel;
   int64_t row = 0;
-  for (; row + 8 <= rows; row += 8) tiles<8, k_panel_vectors>(product, part, row);
-  if (rows - row >= 4) {
-    tiles<4, k_panel_vectors>(product, part, row);
-    row += 4;
-  }
+  constexpr int k_rows = Product::k_rows;
+  for (; row + k_rows <= rows; row += k_rows) tiles<k_rows, k_panel_vectors>(product, part, row);
+  for (; rows - row >= 4; row += 4) tiles<4, k_panel_vectors>(product, part, row);
   // Few rows take several panels at once, as each sum waits for its last addition.
   for (; rows - row >= 2; row += 2) {
     several ? tiles<2, 2 * k_panel_vectors>(product, part, row)
@@ -287,6 +293,69 @@ void run_bilinear(const PanelTask<uint16_t>& task) { run_task(Bilinear(), task);
 
 namespace {
 
+// Sixteen numbers below 2^16 become eight pairs, the first of each in the upper half.
+NAPIER_INLINE void store_pairs(uint16_t* to, __m512i numbers) {
+  const __m512i pairs =
+      _mm512_or_si512(_mm512_slli_epi64(numbers, 16), _mm512_srli_epi64(numbers, 32));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi64_epi32(pairs));
+}
+
+// Calls body(values, lanes in use, output) for vectors of values; those beyond the last are zeros.
+template <class Body>
+NAPIER_INLINE void for_vectors(const float* values, int64_t count, uint16_t* encoded, int size,
+                               const Body& body) {
+  int64_t i = 0;
+  for (; i + k_lanes <= count; i += k_lanes) {
+    body(_mm512_castps_si512(_mm512_loadu_ps(values + i)), encoded + i * size);
+  }
+  if (i == count) return;
+  const auto mask = static_cast<__mmask16>((1 << (count - i)) - 1);
+  alignas(64) uint16_t last[2 * k_lanes];
+  body(_mm512_castps_si512(_mm512_maskz_loadu_ps(mask, values + i)), last);
+  std::copy_n(last, (count - i + 1) / 2 * 2 * size, encoded + i * size);
+}
+
+}  // namespace
+
+NAPIER_TARGET void encode_exact(const float* values, int64_t count, uint16_t* encoded) {
+  for_vectors(values, count, encoded, 1, [](__m512i v, uint16_t* to) NAPIER_LAMBDA {
+    store_pairs(to, _mm512_maskz_srli_epi32(0xFFFF, v, 16));
+  });
+}
+
+NAPIER_TARGET void encode_codes(const float* values, int64_t count, CodeRule rule,
+                                uint16_t* encoded) {
+  const __m512i low = _mm512_set1_epi32(0xFFFF);
+  const __m512i magnitude = _mm512_set1_epi32(0x7FFFFFFF);
+  const __m512i bias = _mm512_set1_epi32(rule.bias);
+  for_vectors(values, count, encoded, 1, [&](__m512i v, uint16_t* to) NAPIER_LAMBDA {
+    const __mmask16 is_zero = _mm512_testn_epi32_mask(v, magnitude);
+    const __m512i code = _mm512_add_epi32(_mm512_maskz_srli_epi32(0xFFFF, v, 16), bias);
+    store_pairs(to, _mm512_mask_blend_epi32(is_zero, _mm512_and_si512(code, low),
+                                            _mm512_set1_epi32(rule.zero)));
+  });
+  uint16_t* factors = encoded + (count + 1) / 2 * 2;
+  for_vectors(values, count, factors, 1, [&](__m512i v, uint16_t* to) NAPIER_LAMBDA {
+    store_pairs(to, _mm512_maskz_set1_epi32(_mm512_test_epi32_mask(v, magnitude), k_one));
+  });
+}
+
+// x w by the formula is p(w) (x + (c - 1) p(x)) + w p(x), with p(v) = +-2^e: two exact products.
+NAPIER_TARGET void encode_bilinear(const float* values, int64_t count, float offset,
+                                   uint16_t* encoded) {
+  const __m512 c = _mm512_set1_ps(offset);
+  for_vectors(values, count, encoded, 2, [&](__m512i v, uint16_t* to) NAPIER_LAMBDA {
+    const __m512i power = _mm512_and_si512(v, _mm512_set1_epi32(static_cast<int>(0xFF800000)));
+    const __m512 p = _mm512_castsi512_ps(power);
+    const __m512 rest = _mm512_fmadd_ps(c, p, _mm512_sub_ps(_mm512_castsi512_ps(v), p));
+    const __m512i high = _mm512_and_si512(_mm512_castps_si512(rest),
+                                          _mm512_set1_epi32(static_cast<int>(0xFFFF0000)));
+    _mm512_storeu_si512(to, _mm512_or_si512(high, _mm512_maskz_srli_epi32(0xFFFF, power, 16)));
+  });
+}
+
+namespace {
+
 template <bool k_factor, bool k_mask>
 void run_codes(const PanelTask<uint16_t>& task) {
   run_task(Adder<k_factor, k_mask>{(task.run_ends[task.runs - 1] + 1) / 2 * 2}, task);
@@ -310,6 +379,9 @@ void run_adder(const PanelTask<uint16_t>&) {}
 void run_factored(const PanelTask<uint16_t>&) {}
 void run_masked(const PanelTask<uint16_t>&) {}
 void run_bilinear(const PanelTask<uint16_t>&) {}
+void encode_exact(const float*, int64_t, uint16_t*) {}
+void encode_codes(const float*, int64_t, CodeRule, uint16_t*) {}
+void encode_bilinear(const float*, int64_t, float, uint16_t*) {}
 
 }  // namespace napier::dot
 

@@ -8,8 +8,16 @@
 
 namespace napier::dot {
 
+inline constexpr uint16_t k_one = 0x3F80;  // bf16's code of 1
+
 // Whether this machine has the instruction and it sums so; tried once. Thread safe.
 bool available();
+
+// How codes of activations are made for a sum of codes: all modulo 2^16.
+struct CodeRule {
+  uint16_t bias;  // added to a value's code
+  uint16_t zero;  // in place of a zero's
+};
 
 // The rows' encodings, in 16-bit numbers for each value (K of a row made even):
 //   exact      the value's bf16 code
@@ -17,6 +25,10 @@ bool available();
 //   factored   that, and in a second row of K 1 or 0, which multiplies the product
 //   masked     the same; products with zero weights are cleared
 //   bilinear   a pair for each value: upper half times the weight's power, lower half times it
+void encode_exact(const float* values, int64_t count, uint16_t* encoded);
+void encode_codes(const float* values, int64_t count, CodeRule rule, uint16_t* encoded);
+void encode_bilinear(const float* values, int64_t count, float offset, uint16_t* encoded);
+
 void run_exact(const PanelTask<uint16_t>& task);
 void run_adder(const PanelTask<uint16_t>& task);
 void run_factored(const PanelTask<uint16_t>& task);

@@ -1,7 +1,13 @@
 // Packing and the loop over tasks.
 #include "kernels/panels.hpp"
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include <bit>
+#include <cstdlib>
+#include <cstring>
 #include <type_traits>
 
 namespace napier {
@@ -28,28 +34,104 @@ void quantise_row(const Quantiser& quantiser, const Scaler& scaler, const float*
 }
 
 // `columns` rows of k values become the columns of a panel.
-template <class T>
-void store_panel(const T* values, int64_t k, int64_t columns, T* to) {
+void store_panel(const double* values, int64_t k, int64_t columns, double* to) {
   for (int64_t i = 0; i < k; ++i, to += k_panel) {
     for (int64_t c = 0; c < columns; ++c) to[c] = values[c * k + i];
-    for (int64_t c = columns; c < k_panel; ++c) to[c] = T(0);
+    for (int64_t c = columns; c < k_panel; ++c) to[c] = 0;
   }
 }
 
-uint32_t code_of(float value) { return std::bit_cast<uint32_t>(value) >> 16; }
+using Four = uint32_t __attribute__((vector_size(16)));  // of g++ and clang, on every machine
 
-void store_panel(const float* values, int64_t k, int64_t columns, uint16_t* to) {
-  auto* pairs = reinterpret_cast<uint32_t*>(to);
-  for (int64_t i = 0; i < k; i += 2, pairs += k_panel) {
-    for (int64_t c = 0; c < columns; ++c) {
-      const uint32_t second = i + 1 < k ? code_of(values[c * k + i + 1]) : 0;
-      pairs[c] = code_of(values[c * k + i]) << 16 | second;
+Four load_four(const uint32_t* from) {
+  Four result;
+  std::memcpy(&result, from, sizeof result);
+  return result;
+}
+
+// The same for 32-bit numbers, four by four: step i of column c is number(c, i), and
+// four(c, i) are those of steps i to i + 3.
+template <class FourOf, class NumberOf>
+void store_columns(int64_t steps, int64_t columns, uint32_t* to, const FourOf& four,
+                   const NumberOf& number) {
+  const int64_t whole_columns = columns / 4 * 4;
+  const int64_t whole_steps = steps / 4 * 4;
+  for (int64_t c = 0; c < whole_columns; c += 4) {
+    for (int64_t i = 0; i < whole_steps; i += 4) {
+      const Four row0 = four(c, i);
+      const Four row1 = four(c + 1, i);
+      const Four row2 = four(c + 2, i);
+      const Four row3 = four(c + 3, i);
+      const Four low01 = __builtin_shufflevector(row0, row1, 0, 4, 1, 5);
+      const Four low23 = __builtin_shufflevector(row2, row3, 0, 4, 1, 5);
+      const Four high01 = __builtin_shufflevector(row0, row1, 2, 6, 3, 7);
+      const Four high23 = __builtin_shufflevector(row2, row3, 2, 6, 3, 7);
+      const Four turned[4] = {__builtin_shufflevector(low01, low23, 0, 1, 4, 5),
+                              __builtin_shufflevector(low01, low23, 2, 3, 6, 7),
+                              __builtin_shufflevector(high01, high23, 0, 1, 4, 5),
+                              __builtin_shufflevector(high01, high23, 2, 3, 6, 7)};
+      for (int j = 0; j < 4; ++j) {
+        std::memcpy(to + (i + j) * k_panel + c, &turned[j], sizeof turned[j]);
+      }
     }
-    for (int64_t c = columns; c < k_panel; ++c) pairs[c] = 0;
+    for (int64_t i = whole_steps; i < steps; ++i) {
+      for (int64_t j = c; j < c + 4; ++j) to[i * k_panel + j] = number(j, i);
+    }
   }
+  if (whole_columns == k_panel) return;
+  for (int64_t i = 0; i < steps; ++i) {
+    for (int64_t c = whole_columns; c < k_panel; ++c) {
+      to[i * k_panel + c] = c < columns ? number(c, i) : 0;
+    }
+  }
+}
+
+void store_panel(const float* values, int64_t k, int64_t columns, float* to) {
+  const auto* bits = reinterpret_cast<const uint32_t*>(values);
+  store_columns(
+      k, columns, reinterpret_cast<uint32_t*>(to),
+      [&](int64_t c, int64_t i) { return load_four(bits + c * k + i); },
+      [&](int64_t c, int64_t i) { return bits[c * k + i]; });
+}
+
+// Pairs of codes, the upper halves of f32.
+void store_panel(const float* values, int64_t k, int64_t columns, uint16_t* to) {
+  constexpr uint32_t k_upper = 0xFFFF0000;
+  const auto* bits = reinterpret_cast<const uint32_t*>(values);
+  const auto four = [&](int64_t c, int64_t i) {
+    const uint32_t* at = bits + c * k + 2 * i;
+    uint32_t last[8];
+    if (2 * i + 8 > k) {  // an odd number of steps: no second one in the last pair
+      std::copy_n(at, 7, last);
+      last[7] = 0;
+      at = last;
+    }
+    const Four low = load_four(at);
+    const Four high = load_four(at + 4);
+    return (__builtin_shufflevector(low, high, 0, 2, 4, 6) & k_upper) |
+           __builtin_shufflevector(low, high, 1, 3, 5, 7) >> 16;
+  };
+  const auto number = [&](int64_t c, int64_t i) {
+    const uint32_t* at = bits + c * k + 2 * i;
+    return (at[0] & k_upper) | (2 * i + 1 < k ? at[1] >> 16 : 0);
+  };
+  store_columns((k + 1) / 2, columns, reinterpret_cast<uint32_t*>(to), four, number);
 }
 
 }  // namespace
+
+void* allocate_aligned(size_t bytes) {
+  constexpr size_t large_page = size_t{2} << 20;
+  const size_t alignment = bytes >= 2 * large_page ? large_page : 64;
+  void* memory = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+  if (!memory) throw std::bad_alloc();
+#if defined(__linux__)
+  if (alignment == large_page) madvise(memory, bytes, MADV_HUGEPAGE);  // a wish
+#endif
+  return memory;
+}
+
+void free_aligned(void* memory) { std::free(memory); }
 
 template <class T, class Stored>
 PanelWeights<T, Stored>::PanelWeights(const Arithmetic& arithmetic, KernelKind kind, int64_t n,

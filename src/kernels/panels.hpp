@@ -52,6 +52,11 @@ struct PanelTask {
   int64_t out_stride = 0;
 };
 
+// Memory aligned to 64 bytes; large pieces in large pages where the system has them, as packed
+// weights are read from end to end. Throws std::bad_alloc.
+void* allocate_aligned(size_t bytes);
+void free_aligned(void* memory);
+
 // Memory of one thread that lives on between calls.
 template <class T>
 class Scratch {
@@ -59,7 +64,7 @@ class Scratch {
   T* at_least(int64_t count) {
     if (count > size_) {
       data_.reset();
-      data_.reset(new (std::align_val_t{64}) T[count]);
+      data_.reset(static_cast<T*>(allocate_aligned(static_cast<size_t>(count) * sizeof(T))));
       size_ = count;
     }
     return data_.get();
@@ -67,7 +72,7 @@ class Scratch {
 
  private:
   struct Free {
-    void operator()(T* data) const { ::operator delete[](data, std::align_val_t{64}); }
+    void operator()(T* data) const { free_aligned(data); }
   };
   std::unique_ptr<T[], Free> data_;
   int64_t size_ = 0;
