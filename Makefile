@@ -51,8 +51,8 @@ test-full: configure
 
 bench: setup
 	@cmake --preset release -DNAPIER_BUILD_BENCH=ON
-	@cmake --build --preset release --target napier_bench
-	@build/napier_bench
+	@cmake --build --preset release --target napier_bars
+	@OMP_NUM_THREADS=1 build/napier_bars
 
 format:
 	@find $(wildcard src include tests bench) \( -name '*.[ch]pp' -o -name '*.h' \) \

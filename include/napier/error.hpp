@@ -29,14 +29,23 @@ class Error : public std::runtime_error {
 class ParseError : public Error {
  public:
   ParseError(std::string_view text, size_t offset, const std::string& problem)
-      : Error(printable("'" + std::string(text) + "', position " + std::to_string(offset + 1) +
-                        ": " + problem)),
+      : Error(printable("'" + shortened(text, offset) + "', position " +
+                        std::to_string(offset + 1) + ": " +
+                        (problem.size() > 2000 ? problem.substr(0, 2000) + "..." : problem))),
         offset_(offset) {}
 
   // 0-based offset into the text given to the parser.
   size_t offset() const { return offset_; }
 
  private:
+  // What surrounds the position, of a very long text.
+  static std::string shortened(std::string_view text, size_t offset) {
+    constexpr size_t k_around = 100;
+    if (text.size() <= 2 * k_around) return std::string(text);
+    const size_t begin = offset > k_around ? offset - k_around : 0;
+    return (begin > 0 ? "..." : "") + std::string(text.substr(begin, 2 * k_around)) +
+           (begin + 2 * k_around < text.size() ? "..." : "");
+  }
   // Control characters as '?': a NUL would end the sentence, and positions still count.
   static std::string printable(std::string sentence) {
     for (char& c : sentence) {

@@ -111,7 +111,7 @@ void run_bench(const BenchArguments& arguments) {
   fmt::print(
       "{}\n{} thread{}, the best of {} in turn; activations are packed within it, weights "
       "before. Native: bf16\noperands, exact products, f32 sums, the same shape in the same "
-      "run.\n",
+      "run. Where the row of bf16 is far from 1 the machine was busy: measure again.\n",
       table.text(), arguments.threads, arguments.threads == 1 ? "" : "s", arguments.repeats);
 }
 

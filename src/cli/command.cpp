@@ -54,13 +54,23 @@ std::string read_text(const std::string& path) {
   return text;
 }
 
-Output::Output(std::string path) : path_(std::move(path)) {
+Output::Output(std::string path, const std::vector<std::string>& read) : path_(std::move(path)) {
   if (path_ == "/dev/stdout" || path_ == "-") path_.clear();
   if (path_.empty()) return;
   // A link stays, and what it leads to is replaced.
   std::error_code error;
   const std::filesystem::path target = std::filesystem::canonical(path_, error);
   if (!error) path_ = target.string();
+  for (const std::string& input : read) {
+    if (std::filesystem::equivalent(path_, input, error) && !error) {
+      throw Error(path_ + ": is read as an input, and would be lost; write to another file");
+    }
+  }
+  char magic[4] = {};
+  if (std::ifstream(path_, std::ios::binary).read(magic, 4) &&
+      std::string_view(magic, 4) == "GGUF") {
+    throw Error(path_ + ": is a model; write to another file");
+  }
   struct stat status = {};
   const bool exists = stat(path_.c_str(), &status) == 0;
   if (exists && S_ISDIR(status.st_mode)) {
@@ -70,6 +80,8 @@ Output::Output(std::string path) : path_(std::move(path)) {
     file_ = open(path_.c_str(), O_WRONLY | O_CLOEXEC);
   } else if (exists && access(path_.c_str(), W_OK) != 0) {
     file_ = -1;
+  } else if (exists && (status.st_mode & 0222) == 0) {  // which does not stop root
+    errno = EACCES;
   } else {
     const mode_t mask = umask(0);
     umask(mask);

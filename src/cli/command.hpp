@@ -5,6 +5,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace napier::cli {
 
@@ -25,8 +26,9 @@ std::string read_text(const std::string& path);
 // Where a result goes: a file, replaced as a whole when the result is there, or stdout.
 class Output {
  public:
-  // Throws Error at once if a file at `path` could not be written. An empty path is stdout.
-  explicit Output(std::string path);
+  // Throws Error at once if a file at `path` could not be written, or is one of the files that are
+  // read. An empty path is stdout.
+  Output(std::string path, const std::vector<std::string>& read);
   ~Output();
   Output(const Output&) = delete;
   Output& operator=(const Output&) = delete;

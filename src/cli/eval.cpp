@@ -55,9 +55,18 @@ void run_eval(EvalArguments& arguments) {
   options.check();
   set_engine_verbose(arguments.verbose);
 
-  Output output(arguments.output);
+  std::vector<std::string> read = arguments.plans;
+  read.insert(read.end(), {arguments.model, arguments.text});
+  Output output(arguments.output, read);
   check_gguf_header(arguments.model);
   const std::string text = read_text(arguments.text);
+  // A token is no less than a byte, but for one at each end that the model may add.
+  if (text.size() + 2 < static_cast<size_t>(options.context)) {
+    throw Error(
+        fmt::format("{}: the text has {} bytes, too few for one chunk of {} tokens; give a "
+                    "longer text or a smaller --ctx",
+                    arguments.text, text.size(), options.context));
+  }
   probe_model(arguments.model, options.context_options(), text);
 
   const Model model(arguments.model);

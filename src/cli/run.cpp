@@ -112,7 +112,7 @@ void add_run(CLI::App& app) {
       ->check(CLI::Range(0.0, 1000.0))
       ->capture_default_str();
   command->add_option("--top-k", sampling.top_k, "keep the k likeliest tokens; 0: all")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::Range(0, 1 << 30))
       ->capture_default_str();
   command->add_option("--top-p", sampling.top_p, "keep the likeliest tokens of this probability")
       ->check(CLI::Range(0.0, 1.0))

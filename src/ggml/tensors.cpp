@@ -96,6 +96,7 @@ bool is_fused_product(const ggml_tensor* node) {
     case GGML_OP_GATED_DELTA_NET:
     case GGML_OP_GATED_LINEAR_ATTN:
     case GGML_OP_LIGHTNING_INDEXER:
+    case GGML_OP_SOLVE_TRI:
     case GGML_OP_DSV4_HC_COMB:
     case GGML_OP_DSV4_HC_PRE:
     case GGML_OP_DSV4_HC_POST:

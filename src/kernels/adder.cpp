@@ -42,7 +42,7 @@ struct AdderProduct {
   }
   HWY_INLINE Activation broadcast(const float* x) const {
     const I32 d;
-    return {hn::Set(d, reinterpret_cast<const int32_t*>(x)[0]), hn::Set(F32(), x[1])};
+    return {hn::Set(d, std::bit_cast<int32_t>(x[0])), hn::Set(F32(), x[1])};
   }
   HWY_INLINE VecF32 add(const Activation& x, const Weight& w, VecF32 sum) const {
     VecI32 product = hn::Add(x.pattern, w.pattern);
@@ -63,13 +63,13 @@ void run_adder(const PanelTask<float>& task, bool w_has_zero) {
 // Pairs (pattern less that of 1 plus the offset, factor). A zero has the pattern of `filler`, which
 // gives a finite product with every weight in the window.
 void encode_adder(const float* values, int64_t count, int32_t bias, int32_t filler, float* out) {
-  int32_t* to = reinterpret_cast<int32_t*>(out);
   for (int64_t i = 0; i < count; ++i) {
-    const int32_t bits = std::bit_cast<int32_t>(values[i]);
+    const uint32_t bits = std::bit_cast<uint32_t>(values[i]);
     const bool zero = (bits & 0x7FFFFFFF) == 0;
-    to[2 * i] = static_cast<int32_t>(static_cast<uint32_t>(zero ? filler : bits) +
-                                     static_cast<uint32_t>(bias));
-    to[2 * i + 1] = zero ? 0 : 0x3F800000;
+    const uint32_t pattern =
+        (zero ? static_cast<uint32_t>(filler) : bits) + static_cast<uint32_t>(bias);
+    out[2 * i] = std::bit_cast<float>(pattern);
+    out[2 * i + 1] = zero ? 0.0f : 1.0f;
   }
 }
 

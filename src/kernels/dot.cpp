@@ -43,7 +43,7 @@ class DotWeights final : public PanelWeights<float, uint16_t> {
     const Window window(range, normal_range(), count);
     const int s = window.shift();
     code.exponent = static_cast<float>(-s);
-    code.least = std::ldexp(1.0f, std::max(-126, window.a0 + window.b0 + s - k_mantissa));
+    code.least = std::ldexp(1.0f, window.a0 + window.b0 + s - k_mantissa);
     const int bias = s * (1 << k_mantissa) - dot::k_one + offset_;
     // Where zeros have no code of their own (then they are multiplied by 0), any in the window.
     const int zero = window.adder_path() == dot::adder ? window.zero() : window.a0;

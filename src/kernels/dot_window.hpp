@@ -51,9 +51,9 @@ struct Window {
 
   Path adder_path() const {
     const int s = shift();
-    // The reference's sums do not overflow, and none of their bits lies below 2^-149. Every
-    // product's code is that of a normal number.
-    if (s < 0 || a0 + b0 < -149 + k_mantissa || a0 + b0 + s < -126) return none;
+    // The reference's sums do not overflow, and none of their bits lies below 2^-149. No sum is
+    // below the normal numbers, which the dot product would take for zero: all are multiples of u.
+    if (s < 0 || a0 + b0 < -149 + k_mantissa || a0 + b0 + s - k_mantissa < -126) return none;
     if (w_zeros && !(hides_zero_weights() && a0 + s + k_zero_exponent >= -126)) return masked;
     if (!x_zeros) return adder;
     return zero() + s + (w_zeros ? k_zero_exponent : b0) >= -126 ? adder : factored;

@@ -110,7 +110,8 @@ std::optional<NarrowSpec::Round> round_of(const Cast& cast) {
   const Format& format = cast.format;
   const std::optional<RoundSpec> spec = round_spec(cast);
   if (!spec || !spec->is_common || cast.overflow != Overflow::saturate) return std::nullopt;
-  if (format.mantissa_bits > 20 || least_bit(format) < -140 || format.max_exponent() > 127) {
+  // Binades are read off f32's exponents.
+  if (format.mantissa_bits > 20 || format.min_exponent() < -126 || format.max_exponent() > 127) {
     return std::nullopt;
   }
   NarrowSpec::Round round;

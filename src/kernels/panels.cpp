@@ -43,7 +43,7 @@ void store_panel(const double* values, int64_t k, int64_t columns, double* to) {
 
 using Four = uint32_t __attribute__((vector_size(16)));  // of g++ and clang, on every machine
 
-Four load_four(const uint32_t* from) {
+Four load_four(const float* from) {
   Four result;
   std::memcpy(&result, from, sizeof result);
   return result;
@@ -51,9 +51,13 @@ Four load_four(const uint32_t* from) {
 
 // The same for 32-bit numbers, four by four: step i of column c is number(c, i), and
 // four(c, i) are those of steps i to i + 3.
-template <class FourOf, class NumberOf>
-void store_columns(int64_t steps, int64_t columns, uint32_t* to, const FourOf& four,
+template <class Stored, class FourOf, class NumberOf>
+void store_columns(int64_t steps, int64_t columns, Stored* to, const FourOf& four,
                    const NumberOf& number) {
+  constexpr int64_t k_size = sizeof(uint32_t) / sizeof(Stored);
+  const auto store_one = [&](int64_t i, int64_t c, uint32_t bits) {
+    std::memcpy(to + (i * k_panel + c) * k_size, &bits, sizeof bits);
+  };
   const int64_t whole_columns = columns / 4 * 4;
   const int64_t whole_steps = steps / 4 * 4;
   for (int64_t c = 0; c < whole_columns; c += 4) {
@@ -71,36 +75,35 @@ void store_columns(int64_t steps, int64_t columns, uint32_t* to, const FourOf& f
                               __builtin_shufflevector(high01, high23, 0, 1, 4, 5),
                               __builtin_shufflevector(high01, high23, 2, 3, 6, 7)};
       for (int j = 0; j < 4; ++j) {
-        std::memcpy(to + (i + j) * k_panel + c, &turned[j], sizeof turned[j]);
+        std::memcpy(to + ((i + j) * k_panel + c) * k_size, &turned[j], sizeof turned[j]);
       }
     }
     for (int64_t i = whole_steps; i < steps; ++i) {
-      for (int64_t j = c; j < c + 4; ++j) to[i * k_panel + j] = number(j, i);
+      for (int64_t j = c; j < c + 4; ++j) store_one(i, j, number(j, i));
     }
   }
   if (whole_columns == k_panel) return;
   for (int64_t i = 0; i < steps; ++i) {
     for (int64_t c = whole_columns; c < k_panel; ++c) {
-      to[i * k_panel + c] = c < columns ? number(c, i) : 0;
+      store_one(i, c, c < columns ? number(c, i) : 0);
     }
   }
 }
 
+uint32_t bits_of(float value) { return std::bit_cast<uint32_t>(value); }
+
 void store_panel(const float* values, int64_t k, int64_t columns, float* to) {
-  const auto* bits = reinterpret_cast<const uint32_t*>(values);
   store_columns(
-      k, columns, reinterpret_cast<uint32_t*>(to),
-      [&](int64_t c, int64_t i) { return load_four(bits + c * k + i); },
-      [&](int64_t c, int64_t i) { return bits[c * k + i]; });
+      k, columns, to, [&](int64_t c, int64_t i) { return load_four(values + c * k + i); },
+      [&](int64_t c, int64_t i) { return bits_of(values[c * k + i]); });
 }
 
 // Pairs of codes, the upper halves of f32.
 void store_panel(const float* values, int64_t k, int64_t columns, uint16_t* to) {
   constexpr uint32_t k_upper = 0xFFFF0000;
-  const auto* bits = reinterpret_cast<const uint32_t*>(values);
   const auto four = [&](int64_t c, int64_t i) {
-    const uint32_t* at = bits + c * k + 2 * i;
-    uint32_t last[8];
+    const float* at = values + c * k + 2 * i;
+    float last[8];
     if (2 * i + 8 > k) {  // an odd number of steps: no second one in the last pair
       std::copy_n(at, 7, last);
       last[7] = 0;
@@ -112,10 +115,10 @@ void store_panel(const float* values, int64_t k, int64_t columns, uint16_t* to) 
            __builtin_shufflevector(low, high, 1, 3, 5, 7) >> 16;
   };
   const auto number = [&](int64_t c, int64_t i) {
-    const uint32_t* at = bits + c * k + 2 * i;
-    return (at[0] & k_upper) | (2 * i + 1 < k ? at[1] >> 16 : 0);
+    const float* at = values + c * k + 2 * i;
+    return (bits_of(at[0]) & k_upper) | (2 * i + 1 < k ? bits_of(at[1]) >> 16 : 0);
   };
-  store_columns((k + 1) / 2, columns, reinterpret_cast<uint32_t*>(to), four, number);
+  store_columns((k + 1) / 2, columns, to, four, number);
 }
 
 }  // namespace
@@ -223,6 +226,7 @@ struct PanelWeights<T, Stored>::Batch {
   const RowCode* codes = nullptr;          // of each row
   const float* scales = nullptr;           // as in PanelTask, or null
   const MagnitudeRange* ranges = nullptr;  // of each row
+  const int* paths = nullptr;              // of each row with normal weights, for codes
   float* out = nullptr;
   int64_t out_stride = 0;
 };
@@ -291,8 +295,9 @@ void PanelWeights<T, Stored>::run_task(const Batch& batch, int64_t first_row, in
   // The path that all rows can take, or 0.
   const auto path_of = [&](int64_t row, int64_t count) {
     int result = 1;
+    if (k_in_pairs && !w.is_normal()) return 0;
     for (int64_t i = row; i < row + count; ++i) {
-      const int of_row = path(batch.ranges[i], w);
+      const int of_row = k_in_pairs ? batch.paths[i] : path(batch.ranges[i], w);
       if (of_row == 0) return 0;
       result = std::max(result, of_row);
     }
@@ -325,6 +330,7 @@ void PanelWeights<T, Stored>::multiply(int64_t m, const RowReader& x, float* out
   thread_local Scratch<T> value_memory;
   thread_local Scratch<Stored> encoded_memory;
   thread_local Scratch<RowCode> code_memory;
+  thread_local Scratch<int> path_memory;
   thread_local Scratch<float> scale_memory;
   thread_local Scratch<MagnitudeRange> range_memory;
 
@@ -360,6 +366,8 @@ void PanelWeights<T, Stored>::multiply(int64_t m, const RowReader& x, float* out
     batch.encoded = encoded;
     RowCode* codes = encoded == nullptr ? nullptr : code_memory.at_least(batch.rows);
     batch.codes = codes;
+    int* paths = k_in_pairs ? path_memory.at_least(batch.rows) : nullptr;
+    batch.paths = paths;
     batch.scales = scales;
     batch.ranges = ranges;
     batch.out = out + first * out_stride;
@@ -388,6 +396,7 @@ void PanelWeights<T, Stored>::multiply(int64_t m, const RowReader& x, float* out
       if (encoded != nullptr) {
         encode(to, k_, ranges[i], encoded + i * batch.encoded_stride, codes[i]);
       }
+      if (k_in_pairs) paths[i] = path(ranges[i], normal_range_);
     };
     // Handing out rows in small lots: waking a thread costs more than a few rows.
     const int64_t lot = std::max<int64_t>(1, 8192 / std::max<int64_t>(1, k_));

@@ -83,7 +83,8 @@ void shorten_row(const Quantiser& q, int mantissa_bits, bool nearest, const floa
     const uint32_t magnitude = bits & 0x7FFFFFFF;
     uint32_t rounded = (magnitude + add + ((magnitude >> drop) & last)) & mask;
     rounded = rounded >= 0x7F800000 ? infinity : rounded;
-    rounded = magnitude > 0x7F800000 ? magnitude : rounded;
+    // A NaN stays one, whichever of its bits are looked at.
+    rounded = magnitude > 0x7F800000 ? 0x7FC00000 : rounded;
     out[i] = std::bit_cast<float>(rounded | sign);
   }
 }

@@ -28,6 +28,11 @@ void ContextOptions::check() const {
     throw Error("a context of " + std::to_string(context) +
                 " tokens is too short: at least 2 are needed");
   }
+  constexpr int k_longest = 1 << 24;
+  if (context > k_longest) {
+    throw Error("a context of " + std::to_string(context) + " tokens is too long: give at most " +
+                std::to_string(k_longest));
+  }
   if (threads < 1 || threads > GGML_MAX_N_THREADS) {
     throw Error(std::to_string(threads) + " threads cannot work: give 1 to " +
                 std::to_string(GGML_MAX_N_THREADS));
@@ -108,8 +113,9 @@ void Context::decode(std::span<const Token> tokens, int outputs) {
     std::string why = last_backend_error();
     if (why.empty()) why = first_engine_error();
     if (why.empty()) why = "code " + std::to_string(result);
-    throw Error(model_->path() + ": decoding " + std::to_string(count) + " tokens failed: " + why,
-                blame);
+    const std::string what =
+        blame == Blame::input ? "" : "decoding " + std::to_string(count) + " tokens failed: ";
+    throw Error(model_->path() + ": " + what + why, blame);
   }
   warm_ = true;
   position_ += count;

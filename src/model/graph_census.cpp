@@ -13,8 +13,17 @@ uint64_t per_element(const ggml_tensor& node) {
   switch (node.op) {
     case GGML_OP_MUL:
     case GGML_OP_SCALE:
-    case GGML_OP_SQR:
-    case GGML_OP_GLU: return 1;
+    case GGML_OP_SQR: return 1;
+    // The gate, and what an activation such as x sigmoid(x) or x Phi(x) multiplies by x last.
+    case GGML_OP_GLU: return ggml_get_glu_op(&node) == GGML_GLU_OP_REGLU ? 1 : 2;
+    case GGML_OP_UNARY:
+      switch (ggml_get_unary_op(&node)) {
+        case GGML_UNARY_OP_SILU:
+        case GGML_UNARY_OP_GELU:
+        case GGML_UNARY_OP_GELU_ERF:
+        case GGML_UNARY_OP_GELU_QUICK: return 1;
+        default: return 0;
+      }
     case GGML_OP_RMS_NORM:
     case GGML_OP_NORM:
     case GGML_OP_L2_NORM:
@@ -50,7 +59,10 @@ void GraphCensus::count(const ggml_tensor& node) {
     }
     case GGML_OP_FLASH_ATTN_EXT:
     case GGML_OP_OUT_PROD:
+    case GGML_OP_SOLVE_TRI:
     case GGML_OP_CONV_2D:
+    case GGML_OP_CONV_2D_DW:
+    case GGML_OP_CONV_3D:
     case GGML_OP_CONV_TRANSPOSE_1D:
     case GGML_OP_CONV_TRANSPOSE_2D:
     case GGML_OP_SSM_CONV:

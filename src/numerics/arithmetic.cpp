@@ -164,6 +164,8 @@ Operand take_operand(Cursor& cursor) {
     operand.subnormals = Subnormals::literal;
   }
   if (cursor.peek() == ':') {
+    if (operand.subnormals != Subnormals::keep)
+      cursor.fail("nothing may follow ftz or literal but a scale");
     std::vector<std::string> names = cast_modifiers();
     names.insert(names.end(), {"ftz", "literal"});
     fail_modifier(cursor, names);

@@ -90,7 +90,8 @@ Plan parse_plan(std::string_view text) {
     if (cursor.done()) {
       // A semicolon may close the last rule; elsewhere an empty rule is a slip.
       if (end == text.size() && !plan.rules.empty()) break;
-      cursor.fail("expected a rule 'pattern -> arithmetic'" + cursor.found());
+      cursor.fail(std::string("expected a rule 'pattern -> arithmetic', found ") +
+                  (end == text.size() ? "the end" : "';'"));
     }
     const size_t arrow = text.substr(0, end).find("->", cursor.offset());
     if (arrow == std::string_view::npos) {

@@ -44,6 +44,10 @@ Recipe read_recipe(const std::string& path) {
   if (std::filesystem::is_directory(path, error)) {
     throw Error(path + ": is a directory; give a recipe file");
   }
+  if (std::filesystem::exists(path, error) && !std::filesystem::is_regular_file(path, error) &&
+      !std::filesystem::is_fifo(path, error)) {
+    throw Error(path + ": is no file; give a recipe file");
+  }
   std::ifstream file(path, std::ios::binary);
   if (!file) throw Error(path + ": there is no such recipe file, or it cannot be read");
   std::ostringstream content;
@@ -75,13 +79,19 @@ Recipe read_recipe(const std::string& path) {
   return recipe;
 }
 
+// A plan's text, unless it is the path of a file: what reads as a plan is none.
 Recipe plan_argument(const std::string& text_or_path) {
-  std::error_code error;
-  if (text_or_path.ends_with(".toml") || std::filesystem::is_regular_file(text_or_path, error)) {
-    return read_recipe(text_or_path);
-  }
+  if (text_or_path.ends_with(".toml")) return read_recipe(text_or_path);
   Recipe recipe;
-  recipe.plan = parse_plan(text_or_path);
+  try {
+    recipe.plan = parse_plan(text_or_path);
+  } catch (const ParseError&) {
+    std::error_code error;
+    const bool is_path = text_or_path.starts_with('/') || text_or_path.starts_with("./") ||
+                         text_or_path.starts_with("../");
+    if (is_path || std::filesystem::exists(text_or_path, error)) return read_recipe(text_or_path);
+    throw;
+  }
   recipe.name = text_or_path;
   return recipe;
 }

@@ -172,6 +172,37 @@ def test_output_that_cannot_be_written(evaluation_refused, tmp_path):
         assert str(path) in evaluation_refused("--arith", "f32", "--output", path)
 
 
+def test_an_input_is_never_written_over(evaluation_refused, refused, model, text, tmp_path):
+    own = tmp_path / "own.gguf"
+    own.write_bytes(model.read_bytes())
+    (tmp_path / "link.json").symlink_to(own)
+    common = ["--arith", "f32", "--chunks", "1"]
+    for path in [own, tmp_path / "link.json"]:  # a model, whether it is the one evaluated or not
+        assert str(own) in evaluation_refused(*common, "--output", path)
+        assert str(own) in evaluation_refused(*common, "--output", path, model=own)
+    assert own.read_bytes() == model.read_bytes()
+    words = tmp_path / "words.txt"
+    words.write_text("Once upon a time " * 20)
+    assert "input" in evaluation_refused(*common, "--output", words, text=words)
+    kept = tmp_path / "kept.json"
+    kept.write_text("kept")
+    kept.chmod(0o444)
+    assert str(kept) in evaluation_refused(*common, "--output", kept)
+
+
+def test_a_context_beyond_the_text(refused, model, tmp_path):
+    words = tmp_path / "words.txt"
+    words.write_text("Once upon a time")
+    for context in [1000, 1000000, 2000000000]:
+        sentence = refused("eval", model, "--text", words, "--arith", "f32", "--ctx", context)
+        assert "too" in sentence
+
+
+def test_plan_paths(evaluation_refused, tmp_path):
+    for path in [tmp_path, tmp_path / "missing", "/dev/null", "./nope"]:
+        assert str(path) in evaluation_refused("--plan", path)
+
+
 def test_run(refused, model, tmp_path):
     refused("run", tmp_path / "missing.gguf", "-p", "Once")
     refused("run", model)

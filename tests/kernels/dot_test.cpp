@@ -33,8 +33,12 @@ std::vector<float> draw(const Exponents& e, int64_t count, std::mt19937_64& rand
     const bool zero = e.zeros && i > 1 && random() % 3 == 0;
     values[i] = zero ? sign * 0.0f : sign * std::ldexp(mantissa, exponent);
   }
-  // Sums that cancel exactly leave only what zeros added.
-  for (int64_t i = 4; i + 1 < count; i += 7) values[i + 1] = -values[i];
+  // Sums that cancel exactly leave only what zeros added; those that nearly do are small.
+  for (int64_t i = 4; i + 1 < count; i += 7) {
+    const uint32_t last_bit = random() % 2 == 0 ? 0x00010000 : 0;
+    values[i + 1] = -std::bit_cast<float>(std::bit_cast<uint32_t>(values[i]) ^ last_bit);
+    if (values[i] == 0) values[i + 1] = 0;
+  }
   return values;
 }
 
@@ -96,6 +100,17 @@ TEST(Dot, EveryPathAtTheEdgesOfItsWindow) {
     }
   }
   for (const int count : seen) EXPECT_GT(count, rounds / 20) << seen[0] << " " << seen[1];
+}
+
+// A reviewer's: partial cancellation leaves a sum just below the normal numbers.
+TEST(Dot, SmallSumsAreNotZeros) {
+  if (!dot::available()) GTEST_SKIP() << "this machine has no bf16 dot product";
+  const std::vector<float> x = {0x1p61f, -0x1p61f, 0x1.8p-63f, -0x1p-63f};
+  const std::vector<float> w = {0x1p-63f, 0x1p-63f, 0x1p-63f, 0x1p-63f,
+                                0x1p60f,  0x1p60f,  0x1p60f,  0x1p60f};
+  for (const char* text : {"lmul-m7", "lmul-m4", "bf16", "lmul-formula-m7"}) {
+    expect_reference(parse_arithmetic(text), {1, 2, 4}, x, w, KernelKind::dot);
+  }
 }
 
 // Longer than the part of a sum that is done at once, and odd.

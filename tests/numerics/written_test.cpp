@@ -321,6 +321,7 @@ TEST(Errors, OfPlansAndLists) {
                                 {"kq* -> ", 8, "expected a preset"},
                                 {"-> f32", 1, "expected a pattern"},
                                 {"a b -> f32", 1, "has no spaces"},
+                                {"kq* bf16", 1, "found no '->'"},
                                 {"kq* -> f32; blk", 13, "found no '->'"},
                                 {"kq* -> f32;; * -> f16", 12, "expected a rule"},
                                 {";", 1, "expected a rule"},
