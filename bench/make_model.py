@@ -46,7 +46,8 @@ def write(shape, path):
     writer.add_eos_token_id(2)
 
     def matrix(name, rows, columns):
-        writer.add_tensor(name, bf16(random, rows, columns), raw_dtype=gguf.GGMLQuantizationType.BF16)
+        writer.add_tensor(name, bf16(random, rows, columns),
+                          raw_dtype=gguf.GGMLQuantizationType.BF16)
 
     def ones(name):
         writer.add_tensor(name, np.ones(width, dtype=np.float32))

@@ -69,11 +69,11 @@ def until_written():
     """until_written(run, pattern): the result of run(), of which the output matches.
 
     llama.cpp's programs may end before their log's thread has written its last lines, so there are
-    five tries; what fails for another reason fails each time.
+    20 tries; what fails for another reason fails each time.
     """
 
     def repeat(run, pattern):
-        for _ in range(5):
+        for _ in range(20):
             result = run()
             if result.returncode != 0 or re.search(pattern, result.stdout + result.stderr):
                 break

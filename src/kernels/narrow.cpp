@@ -1,12 +1,12 @@
 // Sums rounded into a narrow format after each addition, in f32 lanes: about ten operations a
 // product, where f64 lanes take twice as many for half as many products.
 //
-// f32's addition rounds the exact sum to 24 bits, and the format rounds that once more. That is one
-// rounding where f32 loses nothing that matters. It loses bits only of numbers that lie far apart.
-// A sum of s bits next to a small term of t bits, s + t + 3 <= 24, is a number of the format and no
-// tie: what is lost changes nothing. A term next to a small sum may be a tie, unless t <= s (Figueroa,
-// "When is double rounding innocuous?", 1995); else terms must be below 2^23 of the sums' last bits,
-// or so large that they saturate.
+// f32's addition rounds the exact sum to 24 bits, and the format rounds that once more. That is
+// one rounding where f32 loses nothing that matters. It loses bits only of numbers that lie far
+// apart. A sum of s bits next to a small term of t bits, s + t + 3 <= 24, is a number of the format
+// and no tie: what is lost changes nothing. A term next to a small sum may be a tie, unless t <= s
+// (Figueroa, "When is double rounding innocuous?", 1995); else terms must be below 2^23 of the
+// sums' last bits, or so large that they saturate.
 #include "kernels/targets.hpp"
 
 #undef HWY_TARGET_INCLUDE

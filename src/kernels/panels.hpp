@@ -104,8 +104,8 @@ class PanelWeights : public PackedWeights {
     (void)values, (void)count, (void)range, (void)encoded, (void)code;
   }
   // The path of run() that is exact for a row and weights of these ranges, 1 the fastest; each is
-  // exact wherever a faster one is. 0 if none: then run_any() is called, with values. For codes, `w`
-  // is normal_range(), and weights out of it are computed by run_any().
+  // exact wherever a faster one is. 0 if none: then run_any() is called, with values. For codes,
+  // `w` is normal_range(), and weights out of it are computed by run_any().
   virtual int path(const MagnitudeRange& x, const MagnitudeRange& w) const {
     (void)x, (void)w;
     return 1;
