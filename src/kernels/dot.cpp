@@ -127,8 +127,8 @@ std::optional<std::string> why_not(const Arithmetic& arithmetic) {
 const Kernel k_dot_kernel = {
     .kind = KernelKind::dot,
     .how =
-        "operands are 16-bit codes, products are summed two by two by the bf16 dot product; "
-        "L-Mul's adder reading adds the codes first",
+        "operands are 16-bit codes; the bf16 dot product adds two products an instruction, one "
+        "after the other; for L-Mul's adder reading the codes are added first",
     .why_not = why_not,
     .pack = [](const Arithmetic& arithmetic, int64_t n, int64_t k, const RowReader& w,
                ThreadPool& pool) -> std::unique_ptr<PackedWeights> {
