@@ -49,7 +49,8 @@ test-full: configure
 	@cmake --build --preset release --target all napier_llama_tools
 	@scripts/test_full.sh
 
-bench: setup
+bench:
+	@scripts/setup.sh --bench
 	@cmake --preset release -DNAPIER_BUILD_BENCH=ON
 	@cmake --build --preset release --target napier_bars
 	@OMP_NUM_THREADS=1 build/napier_bars

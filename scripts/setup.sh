@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Installs what building and testing need: Debian packages, and a virtual environment with the
 # pinned test oracles in build/venv. Does nothing, quickly, when all is there.
-# With --build-only what the tests alone need is left out: enough to build and to run the demo.
+# With --bench what measuring needs, and with --build-only what the tests alone need is left out: enough to build and to run the demo.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 packages=(g++ make cmake ninja-build libhwy-dev libfmt-dev libcli11-dev libtomlplusplus-dev
-  nlohmann-json3-dev libgtest-dev libbenchmark-dev python3 python3-venv)
+  nlohmann-json3-dev libgtest-dev python3 python3-venv)
 # Clang has libFuzzer and the reference formatter.
 test_packages=(clang libclang-rt-dev clang-format)
 
@@ -56,6 +56,9 @@ make_venv() {
 }
 
 if [ "${1:-}" = --build-only ]; then
+  install_packages
+elif [ "${1:-}" = --bench ]; then
+  packages+=(libdnnl-dev) # what the kernels are measured against
   install_packages
 else
   packages+=("${test_packages[@]}")
