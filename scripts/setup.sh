@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what building and testing need: Debian packages, and a virtual environment with the
 # pinned test oracles in build/venv. Does nothing, quickly, when all is there.
-# With --bench what measuring needs, and with --build-only what the tests alone need is left out: enough to build and to run the demo.
+# With --build-only what the tests alone need is left out: enough to build and to run the demo.
+# With --bench the same, and what the kernels are measured against.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
