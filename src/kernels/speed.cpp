@@ -11,6 +11,7 @@ namespace {
 
 constexpr int64_t k_few_rows = 8;
 constexpr size_t k_beyond_caches = size_t{192} << 20;  // bytes
+constexpr size_t k_most_copies = 256;
 
 std::vector<float> numbers(int64_t count, double zeros, int spread, uint64_t seed) {
   std::mt19937_64 random(seed);
@@ -53,7 +54,9 @@ SpeedTask::SpeedTask(const SpeedCase& c, ThreadPool& pool)
   do {
     weights_.push_back(
         pack_weights(c.arithmetic, c.shape.n, c.shape.k, rows_of(w, c.shape.k), pool, c.kernel));
-    if (c.shape.m <= k_few_rows) copies = k_beyond_caches / weights_.front()->bytes() + 1;
+    if (c.shape.m <= k_few_rows) {
+      copies = std::min(k_most_copies, k_beyond_caches / weights_.front()->bytes() + 1);
+    }
   } while (weights_.size() < copies);
 }
 

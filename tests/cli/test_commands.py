@@ -55,6 +55,21 @@ def test_explain_knows_every_preset(napier):
         assert done.returncode == 0 and done.stdout.startswith(preset["name"]), preset
 
 
+def test_bench(napier):
+    done = napier("bench", "--arith", "lmul-m4,f32,acc=f64", "--shape", "3x50x64,1x8x8", "-r", 2,
+                  "--json")
+    rows = json.loads(done.stdout)
+    assert [(row["arith"], row["m"], row["n"], row["k"]) for row in rows] == [
+        (arith, *shape) for shape in [(3, 50, 64), (1, 8, 8)]
+        for arith in ["lmul-m4", "f32", "acc=f64"]]
+    assert all(row["gmacs"] > 0 and row["ratio_to_native"] > 0 for row in rows)
+    assert rows[1]["kernel"] == "native" and rows[2]["kernel"] == "wide"
+    assert "of native" in napier("bench", "--arith", "f32", "--shape", "1x8x8", "-r", 1).stdout
+    for shape in ["3x5", "3x5x", "0x1x1", "1x1x1x1", "1x1x9999999999", "axbxc"]:
+        done = napier("bench", "--shape", shape)
+        assert done.returncode == 2 and shape in done.stderr, done.stderr
+
+
 def test_formats(napier):
     document = json.loads(napier("formats", "--json").stdout)
     assert set(document) == {"formats", "roundings", "multipliers", "presets"}
