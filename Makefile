@@ -1,5 +1,5 @@
 # What a user and a developer type; the work is done by CMake and scripts/.
-#   make demo [MODEL=m.gguf TEXT=t.txt]   compares arithmetics on a model: a table, in seconds once built
+#   make demo [MODEL=m.gguf TEXT=t.txt]   compares arithmetics on a model, in seconds once built
 #   make test                             sets up, builds, runs all tests but the long tier
 #   make test-full                        all tests; the log goes to docs/test-full.log
 #   make build | bench | format | setup | clean
