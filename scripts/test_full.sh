@@ -7,4 +7,4 @@ mkdir -p docs
   echo "make test-full, $(date -u +%Y-%m-%d), commit $(git rev-parse --short HEAD 2>/dev/null)"
   echo "$(uname -sm), $(nproc) processors, $(c++ --version | head -n 1)"
   ctest --preset full
-} 2>&1 | tee docs/test-full.log
+} 2>&1 | sed "s|$PWD|.|g" | tee docs/test-full.log
