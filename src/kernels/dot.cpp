@@ -133,9 +133,7 @@ const Kernel k_dot_kernel = {
     .pack = [](const Arithmetic& arithmetic, int64_t n, int64_t k, const RowReader& w,
                ThreadPool& pool) -> std::unique_ptr<PackedWeights> {
       const ProductForm form = arithmetic.resolved_multiplier().form();
-      auto weights = std::make_unique<DotWeights>(arithmetic, form, n, k);
-      weights->pack(w, pool);
-      return weights;
+      return pack_panels<DotWeights>(w, pool, arithmetic, form, n, k);
     },
 };
 

@@ -115,7 +115,6 @@ struct Part {
   const PanelTask<uint16_t>* task;
   int64_t first_run, last_run;  // [first, last)
   int64_t begin, end;           // steps of k; with several runs, whole ones
-  int64_t k;                    // of the task
 };
 
 // The finished sum of a run, scaled, added to those of the runs before.
@@ -229,7 +228,7 @@ void run_rows(const Product& product, const Part& part) {
 template <class Product>
 void run_task(const Product& product, const PanelTask<uint16_t>& task) {
   const int64_t k = task.run_ends[task.runs - 1];
-  Part part{&task, 0, 0, 0, 0, k};
+  Part part{&task, 0, 0, 0, 0};
   while (part.begin < k || part.last_run == 0) {
     if (task.in_blocks) {
       part.first_run = part.last_run;

@@ -225,10 +225,7 @@ const Kernel k_narrow_kernel = {
     .pack = [](const Arithmetic& arithmetic, int64_t n, int64_t k, const RowReader& w,
                ThreadPool& pool) -> std::unique_ptr<PackedWeights> {
       std::string why;
-      auto weights =
-          std::make_unique<NarrowWeights>(arithmetic, *make_spec(arithmetic, &why), n, k);
-      weights->pack(w, pool);
-      return weights;
+      return pack_panels<NarrowWeights>(w, pool, arithmetic, *make_spec(arithmetic, &why), n, k);
     },
 };
 

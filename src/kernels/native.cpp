@@ -91,9 +91,7 @@ const Kernel k_native_kernel = {
     .why_not = why_not,
     .pack = [](const Arithmetic& arithmetic, int64_t n, int64_t k, const RowReader& w,
                ThreadPool& pool) -> std::unique_ptr<PackedWeights> {
-      auto weights = std::make_unique<NativeWeights>(arithmetic, n, k);
-      weights->pack(w, pool);
-      return weights;
+      return pack_panels<NativeWeights>(w, pool, arithmetic, n, k);
     },
 };
 

@@ -149,6 +149,15 @@ class PanelWeights : public PackedWeights {
   std::vector<float> w_scales_;  // as in PanelTask
 };
 
+// What a kernel's pack() gives: weights of its class, made from `arguments`, and packed.
+template <class Weights, class... Arguments>
+std::unique_ptr<PackedWeights> pack_panels(const RowReader& w, ThreadPool& pool,
+                                           const Arguments&... arguments) {
+  auto weights = std::make_unique<Weights>(arguments...);
+  weights->pack(w, pool);
+  return weights;
+}
+
 extern template class PanelWeights<float>;
 extern template class PanelWeights<double>;
 extern template class PanelWeights<float, uint16_t>;

@@ -34,7 +34,6 @@ class SpeedTask {
   void operator()();
 
   KernelKind kernel() const { return weights_.front()->kernel(); }
-  size_t bytes() const { return weights_.front()->bytes(); }  // read by one call
 
  private:
   Shape shape_;

@@ -359,15 +359,6 @@ class WideWeights final : public PanelWeights<T> {
   WideSpec spec_;
 };
 
-template <class T>
-std::unique_ptr<PackedWeights> pack_wide(const Arithmetic& arithmetic, const WideSpec& spec,
-                                         int64_t n, int64_t k, const RowReader& w,
-                                         ThreadPool& pool) {
-  auto weights = std::make_unique<WideWeights<T>>(arithmetic, spec, n, k);
-  weights->pack(w, pool);
-  return weights;
-}
-
 }  // namespace
 
 const Kernel k_wide_kernel = {
@@ -383,8 +374,8 @@ const Kernel k_wide_kernel = {
       const WideSpec spec = *WideSpec::make(arithmetic);
       const bool in_f32 =
           Quantiser(arithmetic.x).fits_float() && Quantiser(arithmetic.w).fits_float();
-      return in_f32 ? pack_wide<float>(arithmetic, spec, n, k, w, pool)
-                    : pack_wide<double>(arithmetic, spec, n, k, w, pool);
+      return in_f32 ? pack_panels<WideWeights<float>>(w, pool, arithmetic, spec, n, k)
+                    : pack_panels<WideWeights<double>>(w, pool, arithmetic, spec, n, k);
     },
 };
 
