@@ -25,11 +25,11 @@ int64_t block_of(const Operand& operand, const Scaler& scaler) {
 // A row's elements, each group by its scale.
 template <class T>
 void quantise_row(const Quantiser& quantiser, const Scaler& scaler, const float* row, int64_t k,
-                  const float* scales, T* out) {
-  if (!scaler.is_scaled()) return quantiser(row, k, 1.0f, 0, out);
+                  const Group* groups, T* out) {
+  if (!scaler.is_scaled()) return quantiser(row, k, {}, 0, out);
   const int64_t group = scaler.group();
   for (int64_t i = 0, begin = 0; begin < k; ++i, begin += group) {
-    quantiser(row + begin, group, scales[i], begin, out + begin);
+    quantiser(row + begin, group, groups[i], begin, out + begin);
   }
 }
 
@@ -174,36 +174,26 @@ void PanelWeights<T, Stored>::pack(const RowReader& w, ThreadPool& pool) {
   ranges_.assign(panels, {});
   if (w_scaler_.is_scaled()) w_scales_.assign(panels * runs * k_panel, 1.0f);
 
-  double absmax = 0;
-  if (w_scaler_.has_tensor_level()) {
-    std::vector<double> of_panel(panels, 0.0);
-    pool.parallel_for(panels, [&](int64_t panel) {
-      std::vector<float> row(k_);
-      for (int64_t j = panel * k_panel; j < std::min(n_, (panel + 1) * k_panel); ++j) {
-        w(j, row.data());
-        of_panel[panel] = std::max(of_panel[panel], Scaler::finite_absmax(row.data(), k_));
-      }
-    });
-    for (const double value : of_panel) absmax = std::max(absmax, value);
-  }
+  std::vector<float> tensor_memory;
+  const Elements tensor = w_scaler_.tensor_elements(n_, w, pool, tensor_memory);
 
   pool.parallel_for(panels, [&](int64_t panel) {
     thread_local Scratch<float> row_memory;
     thread_local Scratch<T> value_memory;
     float* row = row_memory.at_least(k_);
     T* values = value_memory.at_least(k_ * k_panel);
-    std::vector<float> scales(w_scaler_.groups());
+    std::vector<Group> groups(w_scaler_.groups());
     const int64_t columns = std::min(n_ - panel * k_panel, k_panel);
     for (int64_t c = 0; c < columns; ++c) {
       w(panel * k_panel + c, row);
       if (w_scaler_.is_scaled()) {
-        w_scaler_.choose(row, absmax, scales.data());
+        w_scaler_.choose(row, tensor, groups.data());
         for (int64_t run = 0, begin = 0; run < runs; begin = run_ends_[run++]) {
           const int64_t group = w_scaler_.group() == 0 ? 0 : begin / w_scaler_.group();
-          w_scales_[(panel * runs + run) * k_panel + c] = scales[group];
+          w_scales_[(panel * runs + run) * k_panel + c] = groups[group].scale;
         }
       }
-      quantise_row(w_quantiser_, w_scaler_, row, k_, scales.data(), values + c * k_);
+      quantise_row(w_quantiser_, w_scaler_, row, k_, groups.data(), values + c * k_);
     }
     if constexpr (std::is_same_v<T, float>) {
       if (needs_ranges()) ranges_[panel] = magnitude_range(values, columns * k_);
@@ -334,16 +324,8 @@ void PanelWeights<T, Stored>::multiply(int64_t m, const RowReader& x, float* out
   thread_local Scratch<float> scale_memory;
   thread_local Scratch<MagnitudeRange> range_memory;
 
-  double absmax = 0;
-  if (x_scaler_.has_tensor_level()) {
-    std::vector<double> of_row(m, 0.0);
-    pool.parallel_for(m, [&](int64_t row) {
-      std::vector<float> values(k_);
-      x(row, values.data());
-      of_row[row] = Scaler::finite_absmax(values.data(), k_);
-    });
-    for (const double value : of_row) absmax = std::max(absmax, value);
-  }
+  std::vector<float> tensor_memory;
+  const Elements tensor = x_scaler_.tensor_elements(m, x, pool, tensor_memory);
 
   // A batch of activations stays within a few megabytes.
   const int64_t runs = static_cast<int64_t>(run_ends_.size());
@@ -375,16 +357,16 @@ void PanelWeights<T, Stored>::multiply(int64_t m, const RowReader& x, float* out
 
     const auto prepare_row = [&](int64_t i) {
       thread_local Scratch<float> row_memory;
-      thread_local Scratch<float> group_memory;
+      thread_local Scratch<Group> group_memory;
       float* row = row_memory.at_least(k_);
       x(first + i, row);
-      const float* groups = nullptr;
+      const Group* groups = nullptr;
       if (x_scaler_.is_scaled()) {
-        float* chosen = group_memory.at_least(x_scaler_.groups());
-        x_scaler_.choose(row, absmax, chosen);
+        Group* chosen = group_memory.at_least(x_scaler_.groups());
+        x_scaler_.choose(row, tensor, chosen);
         for (int64_t run = 0, begin = 0; run < runs; begin = run_ends_[run++]) {
           const int64_t group = x_scaler_.group() == 0 ? 0 : begin / x_scaler_.group();
-          scales[i * runs + run] = chosen[group];
+          scales[i * runs + run] = chosen[group].scale;
         }
         groups = chosen;
       }
