@@ -89,8 +89,7 @@ class DotWeights final : public PanelWeights<float, uint16_t> {
 bool fits_code(const Operand& operand, const ProductForm& form) {
   const Quantiser quantiser(operand);
   return quantiser.fits_float() && quantiser.least_bit >= -126 - k_mantissa &&
-         std::min<int>(operand.cast.format.mantissa_bits, DotWeights::kept_bits(form)) <=
-             k_mantissa;
+         std::min(operand.significand_bits() - 1, DotWeights::kept_bits(form)) <= k_mantissa;
 }
 
 std::optional<std::string> why_not(const Arithmetic& arithmetic) {

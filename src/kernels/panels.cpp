@@ -27,11 +27,11 @@ int64_t block_of(const Operand& operand, const Scaler& scaler) {
 // A row's elements, each group by its scale.
 template <class T>
 void quantise_row(const Quantiser& quantiser, const Scaler& scaler, const float* row, int64_t k,
-                  const float* scales, T* out) {
-  if (!scaler.is_scaled()) return quantiser(row, k, 1.0f, 0, out);
+                  const Group* groups, T* out) {
+  if (!scaler.is_scaled()) return quantiser(row, k, {}, 0, out);
   const int64_t group = scaler.group();
   for (int64_t i = 0, begin = 0; begin < k; ++i, begin += group) {
-    quantiser(row + begin, group, scales[i], begin, out + begin);
+    quantiser(row + begin, group, groups[i], begin, out + begin);
   }
 }
 
@@ -176,36 +176,26 @@ void PanelWeights<T, Stored>::pack(const RowReader& w, ThreadPool& pool) {
   ranges_.assign(panels, {});
   if (w_scaler_.is_scaled()) w_scales_.assign(panels * runs * k_panel, 1.0f);
 
-  double absmax = 0;
-  if (w_scaler_.has_tensor_level()) {
-    std::vector<double> of_panel(panels, 0.0);
-    pool.parallel_for(panels, [&](int64_t panel) {
-      std::vector<float> row(k_);
-      for (int64_t j = panel * k_panel; j < std::min(n_, (panel + 1) * k_panel); ++j) {
-        w(j, row.data());
-        of_panel[panel] = std::max(of_panel[panel], Scaler::finite_absmax(row.data(), k_));
-      }
-    });
-    for (const double value : of_panel) absmax = std::max(absmax, value);
-  }
+  std::vector<float> tensor_memory;
+  const Elements tensor = w_scaler_.tensor_elements(n_, w, pool, tensor_memory);
 
   pool.parallel_for(panels, [&](int64_t panel) {
     thread_local Scratch<float> row_memory;
     thread_local Scratch<T> value_memory;
     float* row = row_memory.at_least(k_);
     T* values = value_memory.at_least(k_ * k_panel);
-    std::vector<float> scales(w_scaler_.groups());
+    std::vector<Group> groups(w_scaler_.groups());
     const int64_t columns = std::min(n_ - panel * k_panel, k_panel);
     for (int64_t c = 0; c < columns; ++c) {
       w(panel * k_panel + c, row);
       if (w_scaler_.is_scaled()) {
-        w_scaler_.choose(row, absmax, scales.data());
+        w_scaler_.choose(row, tensor, groups.data());
         for (int64_t run = 0, begin = 0; run < runs; begin = run_ends_[run++]) {
           const int64_t group = w_scaler_.group() == 0 ? 0 : begin / w_scaler_.group();
-          w_scales_[(panel * runs + run) * k_panel + c] = scales[group];
+          w_scales_[(panel * runs + run) * k_panel + c] = groups[group].scale;
         }
       }
-      quantise_row(w_quantiser_, w_scaler_, row, k_, scales.data(), values + c * k_);
+      quantise_row(w_quantiser_, w_scaler_, row, k_, groups.data(), values + c * k_);
     }
     if constexpr (std::is_same_v<T, float>) {
       if (needs_ranges()) ranges_[panel] = magnitude_range(values, columns * k_);
@@ -224,7 +214,7 @@ struct PanelWeights<T, Stored>::Batch {
   const RowReader& x;
   int64_t first;  // row of x
   int64_t rows;
-  double tensor_absmax;
+  const Elements& tensor;     // all of x, for a scale of the tensor
   const T* values = nullptr;  // [row * value_stride + k]
   int64_t value_stride = 0;
   const Stored* encoded = nullptr;
@@ -325,7 +315,7 @@ void PanelWeights<T, Stored>::run_task(const Batch& batch, int64_t first_row, in
     T* values = value_memory.at_least(k_row_block * batch.value_stride);
     float* scales = scale_memory.at_least(static_cast<int64_t>(run_ends_.size()));
     for (int64_t i = 0; i < count; ++i) {
-      read_row(batch.x, batch.first + row + i, batch.tensor_absmax, scales,
+      read_row(batch.x, batch.first + row + i, batch.tensor, scales,
                values + i * batch.value_stride);
     }
     task.x = values;
@@ -338,19 +328,19 @@ void PanelWeights<T, Stored>::run_task(const Batch& batch, int64_t first_row, in
 
 // The elements of one row, and the scale of each run where there are scales.
 template <class T, class Stored>
-void PanelWeights<T, Stored>::read_row(const RowReader& x, int64_t row, double tensor_absmax,
+void PanelWeights<T, Stored>::read_row(const RowReader& x, int64_t row, const Elements& tensor,
                                        float* scales, T* to) const {
   thread_local Scratch<float> row_memory;
-  thread_local Scratch<float> group_memory;
+  thread_local Scratch<Group> group_memory;
   float* numbers = row_memory.at_least(k_);
   x(row, numbers);
-  const float* groups = nullptr;
+  const Group* groups = nullptr;
   if (x_scaler_.is_scaled()) {
-    float* chosen = group_memory.at_least(x_scaler_.groups());
-    x_scaler_.choose(numbers, tensor_absmax, chosen);
+    Group* chosen = group_memory.at_least(x_scaler_.groups());
+    x_scaler_.choose(numbers, tensor, chosen);
     const int64_t runs = static_cast<int64_t>(run_ends_.size());
     for (int64_t run = 0, begin = 0; run < runs; begin = run_ends_[run++]) {
-      scales[run] = chosen[x_scaler_.group() == 0 ? 0 : begin / x_scaler_.group()];
+      scales[run] = chosen[x_scaler_.group() == 0 ? 0 : begin / x_scaler_.group()].scale;
     }
     groups = chosen;
   }
@@ -367,26 +357,18 @@ void PanelWeights<T, Stored>::multiply(int64_t m, const RowReader& x, float* out
   thread_local Scratch<float> scale_memory;
   thread_local Scratch<MagnitudeRange> range_memory;
 
-  double absmax = 0;
-  if (x_scaler_.has_tensor_level()) {
-    std::vector<double> of_row(m, 0.0);
-    pool.parallel_for(m, [&](int64_t row) {
-      std::vector<float> values(k_);
-      x(row, values.data());
-      of_row[row] = Scaler::finite_absmax(values.data(), k_);
-    });
-    for (const double value : of_row) absmax = std::max(absmax, value);
-  }
+  std::vector<float> tensor_memory;
+  const Elements tensor = x_scaler_.tensor_elements(m, x, pool, tensor_memory);
 
   // A batch stays in the second cache while the panels pass by.
   const bool is_encoded = encoded_size() != 0;
   const int64_t runs = static_cast<int64_t>(run_ends_.size());
   const int64_t value_stride = k_ + k_row_slack;
   const int64_t encoded_stride = stored_k() * encoded_size() + k_row_slack;
-  const int64_t row_bytes = is_encoded ? encoded_stride * int64_t{sizeof(Stored)}
-                                       : value_stride * int64_t{sizeof(T)};
-  const int64_t batch_rows = std::clamp<int64_t>(
-      k_batch_bytes / row_bytes / k_row_chunk * k_row_chunk, k_row_chunk, 1024);
+  const int64_t row_bytes =
+      is_encoded ? encoded_stride * int64_t{sizeof(Stored)} : value_stride * int64_t{sizeof(T)};
+  const int64_t batch_rows =
+      std::clamp<int64_t>(k_batch_bytes / row_bytes / k_row_chunk * k_row_chunk, k_row_chunk, 1024);
   const int64_t panels = divide_up(n_, k_panel);
   for (int64_t first = 0; first < m; first += batch_rows) {
     const int64_t rows = std::min(batch_rows, m - first);
@@ -398,7 +380,7 @@ void PanelWeights<T, Stored>::multiply(int64_t m, const RowReader& x, float* out
     const Batch batch{.x = x,
                       .first = first,
                       .rows = rows,
-                      .tensor_absmax = absmax,
+                      .tensor = tensor,
                       .values = values,
                       .value_stride = value_stride,
                       .encoded = encoded,
@@ -412,7 +394,7 @@ void PanelWeights<T, Stored>::multiply(int64_t m, const RowReader& x, float* out
     const auto prepare_row = [&](int64_t i) {
       thread_local Scratch<T> row_memory;
       T* to = is_encoded ? row_memory.at_least(k_) : values + i * value_stride;
-      read_row(x, first + i, absmax, scales == nullptr ? nullptr : scales + i * runs, to);
+      read_row(x, first + i, tensor, scales == nullptr ? nullptr : scales + i * runs, to);
       if constexpr (std::is_same_v<T, float>) {
         if (needs_ranges()) ranges[i] = magnitude_range(to, k_);
       }
