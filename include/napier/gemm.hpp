@@ -32,6 +32,7 @@ enum class KernelKind : uint8_t {
   bilinear,   // L-Mul's formula reading, f32 lanes
   adder,      // products by integer addition of f32 patterns
   narrow,     // exact products, sums rounded after each addition, f32 lanes
+  table,      // products of 8-bit codes looked up, f32 sums
   wide,       // any product and any rounded sum, f64 lanes
 };
 

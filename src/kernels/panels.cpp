@@ -15,6 +15,8 @@ namespace {
 
 constexpr int64_t k_batch_bytes = int64_t{1} << 19;  // of activations
 
+constexpr int64_t k_panel_slack = 64;  // vectors of bytes are loaded beyond a panel's end
+
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 int64_t block_of(const Operand& operand, const Scaler& scaler) {
@@ -172,7 +174,7 @@ template <class T, class Stored>
 void PanelWeights<T, Stored>::pack(const RowReader& w, ThreadPool& pool) {
   const int64_t panels = divide_up(n_, k_panel);
   const int64_t runs = static_cast<int64_t>(run_ends_.size());
-  panels_ = data_.at_least(panels * stored_k() * k_panel);
+  panels_ = data_.at_least(panels * stored_k() * k_panel + k_panel_slack);
   ranges_.assign(panels, {});
   if (w_scaler_.is_scaled()) w_scales_.assign(panels * runs * k_panel, 1.0f);
 
@@ -200,11 +202,16 @@ void PanelWeights<T, Stored>::pack(const RowReader& w, ThreadPool& pool) {
     if constexpr (std::is_same_v<T, float>) {
       if (needs_ranges()) ranges_[panel] = magnitude_range(values, columns * k_);
     }
-    store_panel(values, k_, columns, panels_ + panel * stored_k() * k_panel);
+    store(values, panel, columns, panels_ + panel * stored_k() * k_panel);
   });
   for (const MagnitudeRange& range : ranges_) {
     if (range.is_normal()) normal_range_.include(range);
   }
+}
+
+template <class T, class Stored>
+void PanelWeights<T, Stored>::store(const T* values, int64_t, int64_t columns, Stored* to) {
+  if constexpr (!std::is_same_v<Stored, uint8_t>) store_panel(values, k_, columns, to);
 }
 
 // Rows of activations made ready: their values, or encoded. Then values are made again where they
@@ -248,8 +255,10 @@ PanelTask<Element> PanelWeights<T, Stored>::task_of(const Batch& batch, int64_t 
 // The values of some panels of codes.
 template <class T, class Stored>
 const T* PanelWeights<T, Stored>::decoded(int64_t panel, int64_t panels) const {
-  if constexpr (!k_in_pairs) {
+  if constexpr (std::is_same_v<T, Stored>) {
     return panels_ + panel * k_ * k_panel;
+  } else if constexpr (!k_in_pairs) {
+    return nullptr;  // kernels of bytes have no other way
   } else {
     thread_local Scratch<T> memory;
     T* to = memory.at_least(panels * k_ * k_panel);
@@ -275,7 +284,7 @@ void PanelWeights<T, Stored>::run_task(const Batch& batch, int64_t first_row, in
     if (batch.encoded != nullptr) {
       task.x = batch.encoded + row * batch.encoded_stride;
       task.x_stride = batch.encoded_stride;
-    } else if constexpr (!k_in_pairs) {
+    } else if constexpr (std::is_same_v<T, Stored>) {
       task.x = batch.values + row * batch.value_stride;
       task.x_stride = batch.value_stride;
     }
@@ -406,8 +415,7 @@ void PanelWeights<T, Stored>::multiply(int64_t m, const RowReader& x, float* out
       for (int64_t r = i * lot; r < std::min(rows, (i + 1) * lot); ++r) prepare_row(r);
     });
 
-    // Few rows: several panels a task, so that enough sums are under way at once.
-    const int64_t together = rows <= 2 ? 4 : 1;
+    const int64_t together = panels_at_once(rows);
     const int64_t chunks = divide_up(rows, k_row_chunk);
     pool.parallel_for(divide_up(panels, together) * chunks, [&](int64_t index) {
       const int64_t panel = index / chunks * together;
@@ -421,5 +429,6 @@ void PanelWeights<T, Stored>::multiply(int64_t m, const RowReader& x, float* out
 template class PanelWeights<float>;
 template class PanelWeights<double>;
 template class PanelWeights<float, uint16_t>;
+template class PanelWeights<float, uint8_t>;
 
 }  // namespace napier

@@ -31,6 +31,7 @@ struct RowCode {
   float exponent = 0;
   float least = 0;
   int path = 0;
+  bool has_nan = false;  // where NaN has no code
 };
 
 // Some rows of activations times some neighbouring panels.
@@ -80,8 +81,9 @@ class Scratch {
   int64_t size_ = 0;
 };
 
-// Weights in panels of Stored: T, or bf16 codes for values that bf16 holds. A kernel derives from
-// it and says how activations are encoded and how a task is run.
+// Weights in panels of Stored: T, or bf16 codes for values that bf16 holds, or bytes, which mean
+// what the kernel says. A kernel derives from it and says how activations are encoded and how a task
+// is run.
 template <class T, class Stored = T>
 class PanelWeights : public PackedWeights {
  public:
@@ -118,6 +120,11 @@ class PanelWeights : public PackedWeights {
     (void)task, (void)x, (void)w;
   }
   virtual bool needs_ranges() const { return false; }
+  // Puts columns of k values each into a panel; for bytes the kernel's task.
+  virtual void store(const T* values, int64_t panel, int64_t columns, Stored* to);
+  // Panels of one task, for so many rows: several, so that enough sums are under way at once.
+  virtual int64_t panels_at_once(int64_t rows) const { return rows <= 2 ? 4 : 1; }
+  const Stored* panels() const { return panels_; }
 
   // Of all panels whose weights are normal numbers and zeros.
   const MagnitudeRange& normal_range() const { return normal_range_; }
@@ -134,7 +141,7 @@ class PanelWeights : public PackedWeights {
   const T* decoded(int64_t panel, int64_t panels) const;
   int64_t stored_k() const { return k_in_pairs ? (k_ + 1) / 2 * 2 : k_; }
 
-  static constexpr bool k_in_pairs = !std::is_same_v<T, Stored>;
+  static constexpr bool k_in_pairs = std::is_same_v<Stored, uint16_t>;
 
   Arithmetic arithmetic_;
   KernelKind kind_;
@@ -165,5 +172,6 @@ std::unique_ptr<PackedWeights> pack_panels(const RowReader& w, ThreadPool& pool,
 extern template class PanelWeights<float>;
 extern template class PanelWeights<double>;
 extern template class PanelWeights<float, uint16_t>;
+extern template class PanelWeights<float, uint8_t>;
 
 }  // namespace napier

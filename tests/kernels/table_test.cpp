@@ -1,0 +1,100 @@
+// The ways to look products up, beside each other and beside the multiplier itself.
+#include "kernels/table.hpp"
+
+#include <gtest/gtest.h>
+#include <hwy/targets.h>
+
+#include <bit>
+#include <random>
+
+#include "napier/arithmetic.hpp"
+#include "support/test_support.hpp"
+
+namespace napier::table {
+namespace {
+
+// Two planes, four planes, few codes, infinities.
+const char* const k_arithmetics[] = {
+    "x=e4m3fn/w=e4m3fn/mul=exact:e4m3fn",
+    "x=int8/w=uint8",
+    "x=e5m2/w=e4m3fn/mul=lmul",
+    "x=nf4/w=int4/mul=mitchell",
+};
+
+TEST(Table, HoldsTheMultipliersProducts) {
+  for (const char* written : k_arithmetics) {
+    const Arithmetic arithmetic = parse_arithmetic(written);
+    const auto products = products_of(arithmetic, nullptr);
+    ASSERT_NE(products, nullptr) << written;
+    const Multiplier multiplier = arithmetic.resolved_multiplier();
+    const auto planes = static_cast<size_t>(products->planes);
+    for (const float x : products->x.values) {
+      const size_t i = products->x.code[std::bit_cast<uint32_t>(x) >> 16];
+      for (const float w : products->w.values) {
+        const size_t j = products->w.code[std::bit_cast<uint32_t>(w) >> 16];
+        const float want =
+            to_float(multiplier.multiply(Dyadic::from_float(x), Dyadic::from_float(w)));
+        const float got = products->products[i * k_codes + j];
+        ASSERT_TRUE(got == want || (got != got && want != want)) << written << ' ' << x << ' ' << w;
+        uint32_t bits = 0;
+        for (size_t plane = 0; plane < planes; ++plane) {
+          const uint32_t byte = products->bytes[(i * planes + plane) * k_codes + j];
+          bits |= byte << (8 * (4 - planes + plane));
+        }
+        ASSERT_EQ(bits, std::bit_cast<uint32_t>(got)) << written << ' ' << x << ' ' << w;
+      }
+    }
+  }
+}
+
+TEST(Table, SumsAreTheSameByGatheringAndByPermuting) {
+  std::mt19937 random(test::seed());
+  constexpr int64_t k = 37;
+  for (const char* written : k_arithmetics) {
+    const auto products = products_of(parse_arithmetic(written), nullptr);
+    ASSERT_NE(products, nullptr) << written;
+    std::vector<uint8_t> x(k);
+    std::vector<uint8_t> w(k_panels * k * k_panel + 64);
+    for (uint8_t& code : x) code = static_cast<uint8_t>(random() % products->x.values.size());
+    for (uint8_t& code : w) code = static_cast<uint8_t>(random() % products->w.values.size());
+    for (int64_t panels = 1; panels <= k_panels; ++panels) {
+      std::vector<float> want(panels * k_panel);
+      for (int64_t i = 0; i < panels * k_panel; ++i) {
+        for (int64_t step = 2; step < k; ++step) {
+          const uint8_t code = w[i / k_panel * k * k_panel + step * k_panel + i % k_panel];
+          want[i] += products->products[x[step] * k_codes + code];
+        }
+      }
+      const auto check = [&](const char* how, auto sum) {
+        std::vector<float> got(panels * k_panel);
+        sum(*products, x.data(), w.data(), k * k_panel, panels, 2, k, got.data());
+        for (size_t i = 0; i < want.size(); ++i) {
+          ASSERT_TRUE(got[i] == want[i] || (got[i] != got[i] && want[i] != want[i]))
+              << how << ' ' << written << ' ' << panels << ' ' << i;
+        }
+      };
+      for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
+        hwy::SetSupportedTargetsForTest(target);
+        hwy::GetChosenTarget().Update(target);
+        check(hwy::TargetName(target), sum_products);
+        hwy::SetSupportedTargetsForTest(0);
+      }
+      hwy::GetChosenTarget().DeInit();
+      if (has_byte_permutations()) check("permuted", sum_permuted);
+    }
+  }
+}
+
+TEST(Table, SaysWhatHasNone) {
+  const auto why_not = [](const char* written) {
+    std::string why;
+    EXPECT_EQ(products_of(parse_arithmetic(written), &why), nullptr) << written;
+    return why;
+  };
+  EXPECT_EQ(why_not("x=bf16/w=e4m3fn"), "an operand has more than 8 bits");
+  EXPECT_EQ(why_not("x=e4m3fn/w=e4m3fn/mul=exact:e4m3fn:sr"), "products are rounded at random");
+  EXPECT_EQ(why_not("x=uint8@row(f32,minmax)/w=int8"), "its groups have different numbers");
+}
+
+}  // namespace
+}  // namespace napier::table
