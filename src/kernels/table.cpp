@@ -41,6 +41,7 @@ void sum_gathered(const table::Products& table, const uint8_t* x, const uint8_t*
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -56,34 +57,7 @@ namespace {
 
 constexpr size_t k_tables_kept = 64;
 
-uint32_t upper_half(float value) { return std::bit_cast<uint32_t>(value) >> 16; }
 bool is_upper_half(float value) { return (std::bit_cast<uint32_t>(value) & 0xFFFF) == 0; }
-
-bool make_codes(const Operand& operand, Codes& codes) {
-  const Format& format = operand.cast.format;
-  constexpr size_t k_halves = size_t{1} << 16;
-  std::vector<bool> seen(k_halves);
-  codes.code.assign(k_halves, 0);
-  const auto add = [&](const Dyadic& number) {
-    const float value = to_float(number);
-    if (!is_upper_half(value)) return false;
-    const uint32_t half = upper_half(value);
-    if (seen[half]) return true;
-    if (codes.values.size() == k_codes) return false;
-    seen[half] = true;
-    codes.code[half] = static_cast<uint8_t>(codes.values.size());
-    codes.values.push_back(value);
-    return true;
-  };
-  for (uint64_t code = 0; code < format.code_count(); ++code) {
-    const Dyadic number = format.decode(code, operand.subnormals);
-    if (!number.is_nan() && !add(number)) return false;
-  }
-  // A zero of either sign; products of the two differ in nothing that a sum shows.
-  const uint32_t negative_zero = 0x8000;
-  if (!seen[negative_zero]) codes.code[negative_zero] = codes.code[0];
-  return true;
-}
 
 std::shared_ptr<const Products> make(const Arithmetic& arithmetic, std::string* why_not) {
   const auto no = [&](const char* why) {
@@ -96,7 +70,7 @@ std::shared_ptr<const Products> make(const Arithmetic& arithmetic, std::string* 
       return no("its groups have different numbers");
     }
     if (operand->cast.format.bits() > 8 ||
-        !make_codes(*operand, operand == &arithmetic.x ? result->x : result->w)) {
+        !(operand == &arithmetic.x ? result->x : result->w).assign(*operand)) {
       return no("an operand has more than 8 bits");
     }
   }
@@ -105,10 +79,10 @@ std::shared_ptr<const Products> make(const Arithmetic& arithmetic, std::string* 
   if (cast && cast->rounding == Rounding::stochastic) return no("products are rounded at random");
   result->products.assign(k_codes * k_codes, 0.0f);
   result->planes = 2;
-  for (size_t x = 0; x < result->x.values.size(); ++x) {
-    const Dyadic x_number = Dyadic::from_float(result->x.values[x]);
-    for (size_t w = 0; w < result->w.values.size(); ++w) {
-      const Dyadic exact = multiplier.multiply(x_number, Dyadic::from_float(result->w.values[w]));
+  for (size_t x = 0; x < result->x.values().size(); ++x) {
+    const Dyadic x_number = Dyadic::from_float(result->x.values()[x]);
+    for (size_t w = 0; w < result->w.values().size(); ++w) {
+      const Dyadic exact = multiplier.multiply(x_number, Dyadic::from_float(result->w.values()[w]));
       const float product = to_float(exact);
       if (!exact.is_nan() && Dyadic::from_float(product) != exact) {
         return no("f32 does not hold every product");
@@ -130,6 +104,39 @@ std::shared_ptr<const Products> make(const Arithmetic& arithmetic, std::string* 
 }
 
 }  // namespace
+
+bool Codes::assign(const Operand& operand) {
+  const Format& format = operand.cast.format;
+  values_.clear();
+  for (uint64_t code = 0; code < format.code_count(); ++code) {
+    const Dyadic number = format.decode(code, operand.subnormals);
+    if (!number.is_nan()) values_.push_back(to_float(number));
+  }
+  // The two zeros are one: products with them differ in nothing that a sum shows.
+  std::sort(values_.begin(), values_.end());
+  values_.erase(std::unique(values_.begin(), values_.end()), values_.end());
+  by_half_ = true;
+  constexpr int k_none = -1;
+  std::vector<int> of_half(size_t{1} << 16, k_none);
+  for (size_t i = 0; i < values_.size(); ++i) {
+    int& code = of_half[std::bit_cast<uint32_t>(values_[i]) >> 16];
+    by_half_ = by_half_ && code == k_none;
+    code = static_cast<int>(i);
+  }
+  constexpr size_t k_negative_zero = 0x8000;
+  const int zero = std::max(of_half[0], of_half[k_negative_zero]);
+  of_half[0] = of_half[k_negative_zero] = zero;
+  of_half_.assign(of_half.size(), 0);
+  for (size_t i = 0; i < of_half.size(); ++i) {
+    if (of_half[i] != k_none) of_half_[i] = static_cast<uint8_t>(of_half[i]);
+  }
+  return values_.size() <= k_codes;
+}
+
+uint8_t Codes::found(float value) const {
+  const auto at = std::lower_bound(values_.begin(), values_.end(), value);
+  return static_cast<uint8_t>(at - values_.begin());
+}
 
 std::shared_ptr<const Products> products_of(const Arithmetic& arithmetic, std::string* why_not) {
   struct Kept {
@@ -233,7 +240,7 @@ class TableWeights final : public PanelWeights<float, uint8_t> {
                            int64_t step, uint8_t* to) {
     bool has_nan = false;
     for (int64_t i = 0; i < count; ++i) {
-      to[i * step] = codes.code[std::bit_cast<uint32_t>(values[i]) >> 16];
+      to[i * step] = codes.code(values[i]);
       has_nan |= values[i] != values[i];
     }
     return has_nan;

@@ -1,6 +1,7 @@
 // Products of numbers of up to 8 bits, all of them known beforehand.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -12,10 +13,23 @@ namespace napier::table {
 
 inline constexpr int k_codes = 256;
 
-// The numbers of an operand, by the upper halves of their f32 patterns.
-struct Codes {
-  std::vector<float> values;  // at most k_codes, no NaN
-  std::vector<uint8_t> code;  // of each upper half; those of no number have the first's
+// The numbers of an operand: at most k_codes, no NaN, in rising order; a number's code is its place.
+class Codes {
+ public:
+  // False where there are too many.
+  bool assign(const Operand& operand);
+
+  const std::vector<float>& values() const { return values_; }
+  uint8_t code(float value) const {  // of one of the numbers; of others any
+    return by_half_ ? of_half_[std::bit_cast<uint32_t>(value) >> 16] : found(value);
+  }
+
+ private:
+  uint8_t found(float value) const;
+
+  std::vector<float> values_;
+  bool by_half_ = true;           // no two have the same upper half of their f32 patterns
+  std::vector<uint8_t> of_half_;  // code of each upper half
 };
 
 // products[x * k_codes + w]. The same as bytes: of each x so many planes of k_codes bytes, from the
