@@ -32,6 +32,8 @@ enum class KernelKind : uint8_t {
   adder,      // products by integer addition of f32 patterns
   narrow,     // exact products, sums rounded after each addition, f32 lanes
   wide,       // any product and any rounded sum, f64 lanes
+  table,      // products looked up, f32 lanes
+  aligned,    // products cut to a common exponent, f64 lanes
 };
 
 std::string_view kernel_name(KernelKind kind);

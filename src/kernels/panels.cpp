@@ -194,6 +194,7 @@ void PanelWeights<T, Stored>::pack(const RowReader& w, ThreadPool& pool) {
         }
       }
       quantise_row(w_quantiser_, w_scaler_, row, k_, groups.data(), values + c * k_);
+      encode_weights(values + c * k_, k_);
     }
     if constexpr (std::is_same_v<T, float>) {
       if (needs_ranges()) ranges_[panel] = magnitude_range(values, columns * k_);

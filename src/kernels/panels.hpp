@@ -103,6 +103,8 @@ class PanelWeights : public PackedWeights {
                       RowCode& code) const {
     (void)values, (void)count, (void)range, (void)encoded, (void)code;
   }
+  // What weights are stored as in place of their values: one row's, in place.
+  virtual void encode_weights(T* values, int64_t count) const { (void)values, (void)count; }
   // The path of run() that is exact for a row and weights of these ranges, 1 the fastest; each is
   // exact wherever a faster one is. 0 if none: then run_any() is called, with values. For codes,
   // `w` is normal_range(), and weights out of it are computed by run_any().
