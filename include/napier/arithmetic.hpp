@@ -22,7 +22,7 @@ namespace napier {
 //   method      := absmax | ocp | full | minmax | percentile=p | mse | mean[=factor] | given=scale
 //   granularity := tensor | row | block<n>
 //   multiplier  := name[(key=value{,key=value})][:cast]
-//   accumulator := cast[(chunk=n[,outer=format])]
+//   accumulator := cast[(chunk=n[,outer=format])] | cast(align=n[,extra=bits]) | exact
 //   rounding    := rne | rna | rtz | rup | rdn | rto | sr | sr(seed)
 //
 // A field that is not written is f32, exact, f32. Value type; equal ones compute the same bits.

@@ -34,6 +34,7 @@ enum class KernelKind : uint8_t {
   narrow,     // exact products, sums rounded after each addition, f32 lanes
   table,      // products of 8-bit codes looked up, f32 sums
   wide,       // any product and any rounded sum, f64 lanes
+  aligned,    // products cut to a common exponent, f64 lanes
 };
 
 std::string_view kernel_name(KernelKind kind);

@@ -12,8 +12,10 @@
 
 namespace napier {
 
-// A named setting of a multiplier: an integer in [min, max], or one of `words` (then the value is
-// its index). `fallback` is what stands when it is not written.
+// A named setting of a multiplier: an integer in [min, max], one of `words` (then the value is its
+// index), or, where `intern` is given, a text that must be written (then the value is the number
+// that intern() gives it, the same for the same text). `fallback` is what stands when it is not
+// written.
 struct Parameter {
   std::string_view name;
   int fallback = 0;
@@ -21,6 +23,8 @@ struct Parameter {
   int max = 0;
   std::span<const std::string_view> words = {};
   std::string_view summary = {};
+  int (*intern)(std::string_view text) = nullptr;  // throws Error where the text is wrong
+  std::string (*text)(int value) = nullptr;
 };
 
 // What a product is, for kernels: they are chosen by this, never by a multiplier's name.
@@ -52,6 +56,10 @@ struct MultiplierFamily {
   ProductForm (*form)(std::span<const int> settings);
   // Whether an unnamed product format means f32 (results can leave its range) or none.
   bool rounds_by_default;
+  // Whether multiply() is asked for zeros too: its product of a zero may be another number.
+  bool takes_zeros = false;
+  // Why it cannot multiply these operands, if so; null: it multiplies all.
+  std::optional<std::string> (*why_not)(const Operand& x, const Operand& w) = nullptr;
 };
 
 std::span<const MultiplierFamily* const> multiplier_families();

@@ -28,6 +28,7 @@ extern const Kernel k_bilinear_kernel;
 extern const Kernel k_adder_kernel;
 extern const Kernel k_narrow_kernel;
 extern const Kernel k_table_kernel;
+extern const Kernel k_aligned_kernel;
 extern const Kernel k_wide_kernel;
 extern const Kernel k_reference_kernel;
 

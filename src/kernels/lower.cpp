@@ -7,9 +7,9 @@ namespace napier {
 namespace {
 
 // One line a kernel, the fastest first.
-constexpr std::array<const Kernel*, 8> k_kernels = {
-    &k_dot_kernel,    &k_native_kernel, &k_adder_kernel, &k_bilinear_kernel,
-    &k_narrow_kernel, &k_table_kernel,  &k_wide_kernel,  &k_reference_kernel,
+constexpr std::array k_kernels = {
+    &k_dot_kernel,   &k_native_kernel,  &k_adder_kernel, &k_bilinear_kernel,  &k_narrow_kernel,
+    &k_table_kernel, &k_aligned_kernel, &k_wide_kernel,  &k_reference_kernel,
 };
 
 }  // namespace
@@ -24,6 +24,7 @@ std::string_view kernel_name(KernelKind kind) {
     case KernelKind::narrow: return "narrow";
     case KernelKind::table: return "table";
     case KernelKind::wide: return "wide";
+    case KernelKind::aligned: return "aligned";
   }
   return "";
 }

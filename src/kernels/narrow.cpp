@@ -133,7 +133,7 @@ std::optional<NarrowSpec> make_spec(const Arithmetic& arithmetic, std::string* w
   };
   const Multiplier multiplier = arithmetic.resolved_multiplier();
   if (multiplier.form().kind != ProductForm::Kind::exact) return no("the products are not exact");
-  if (arithmetic.accumulator.chunk != 0) return no("sums are made in chunks");
+  if (!arithmetic.accumulator.is_plain()) return no("sums are not made one by one");
   if (!Quantiser(arithmetic.x).fits_float() || !Quantiser(arithmetic.w).fits_float()) {
     return no("f32 does not hold every value of the operands' formats");
   }

@@ -34,22 +34,10 @@ Scaled scale_and_quantise(const Operand& operand, int64_t rows, int64_t k, const
 // The sum of the products of [begin, end), from zero.
 Dyadic sum_products(const Accumulator& accumulator, const Multiplier& multiplier, const Dyadic* x,
                     const Dyadic* w, int64_t begin, int64_t end) {
-  const auto sum_run = [&](int64_t first, int64_t last) {
-    Dyadic sum = Dyadic::zero();
-    for (int64_t k = first; k < last; ++k) {
-      sum = accumulator.add(sum, multiplier.multiply(x[k], w[k], k), k);
-    }
-    return sum;
-  };
-  if (accumulator.chunk == 0) return sum_run(begin, end);
-
-  const Cast outer = accumulator.outer_cast();
-  Dyadic total = Dyadic::zero();
-  for (int64_t first = begin; first < end; first += accumulator.chunk) {
-    const int64_t last = std::min<int64_t>(first + accumulator.chunk, end);
-    total = outer(total + sum_run(first, last), last - 1);
-  }
-  return total;
+  thread_local std::vector<Dyadic> products;
+  products.clear();
+  for (int64_t k = begin; k < end; ++k) products.push_back(multiplier.multiply(x[k], w[k], k));
+  return accumulator.sum(products, begin);
 }
 
 // The end of the run that starts at `begin`: the next place where a scale may change.

@@ -247,6 +247,8 @@ void run_wide(const WideSpec& spec, const PanelTask<double>& task) {
 
 namespace {
 
+constexpr int k_long_sum = 17;
+
 bool is_f64_addition(const Cast& cast) {
   return cast == Cast{k_f64, Rounding::nearest_even, cast.seed, Overflow::infinity};
 }
@@ -319,9 +321,25 @@ std::optional<WideSpec> WideSpec::make(const Arithmetic& arithmetic, std::string
   }
 
   const Accumulator& accumulator = arithmetic.accumulator;
+  if (accumulator.align != 0) return no("products are aligned before they are added");
   spec.chunk = accumulator.chunk;
-  const auto sum = [](const Cast& cast, const Span& term, Sum& kind, RoundSpec& rounding) {
-    if (is_f64_addition(cast)) {
+  // f64's sums of up to 2^k_long_sum products are exact.
+  const int sum_high = term.high + k_long_sum;
+  const bool is_long_exact = sum_high - term.low <= 53 && sum_high < 1000;
+  if (accumulator.is_exact) {
+    if (!is_long_exact) return no("f64 does not hold every exact sum");
+    spec.sum = Sum::plain;
+    spec.max_k = int64_t{1} << k_long_sum;
+    return spec;
+  }
+  // Integers that never leave the accumulator's range.
+  const auto is_exact_integer = [&, low = term.low](const Cast& cast) {
+    return cast.format.is_integer() && cast.format.is_signed && low >= 0 && is_long_exact &&
+           sum_high <= cast.format.bits() - 1;
+  };
+  const auto sum = [&](const Cast& cast, const Span& term, Sum& kind, RoundSpec& rounding) {
+    if (is_exact_integer(cast)) spec.max_k = int64_t{1} << k_long_sum;
+    if (is_f64_addition(cast) || is_exact_integer(cast)) {
       kind = Sum::plain;
       return true;
     }
@@ -369,6 +387,7 @@ const Kernel k_wide_kernel = {
     .pack = [](const Arithmetic& arithmetic, int64_t n, int64_t k, const RowReader& w,
                ThreadPool& pool) -> std::unique_ptr<PackedWeights> {
       const WideSpec spec = *WideSpec::make(arithmetic);
+      if (k > spec.max_k) return k_reference_kernel.pack(arithmetic, n, k, w, pool);
       const bool in_f32 =
           Quantiser(arithmetic.x).fits_float() && Quantiser(arithmetic.w).fits_float();
       return in_f32 ? pack_panels<WideWeights<float>>(w, pool, arithmetic, spec, n, k)

@@ -1,6 +1,7 @@
 // The kernel with f64 lanes, which others hand over to.
 #pragma once
 
+#include <limits>
 #include <optional>
 #include <string>
 
@@ -23,6 +24,7 @@ struct WideSpec {
   std::optional<RoundSpec> product;
   Sum sum = Sum::any;
   RoundSpec accumulator;
+  int64_t max_k = std::numeric_limits<int64_t>::max();  // longer sums may be inexact
   int64_t chunk = 0;
   Sum outer_sum = Sum::any;
   RoundSpec outer;

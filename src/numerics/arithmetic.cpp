@@ -56,7 +56,10 @@ const OverflowName* find_overflow(std::string_view name) {
 
 // "(seed)" behind sr. A parenthesis may be the accumulator's instead: sr(chunk=16).
 uint32_t take_seed(Cursor& cursor, Rounding rounding) {
-  if (rounding != Rounding::stochastic || cursor.rest().starts_with("(chunk=")) return 0;
+  if (rounding != Rounding::stochastic || cursor.rest().starts_with("(chunk=") ||
+      cursor.rest().starts_with("(align=")) {
+    return 0;
+  }
   if (!cursor.take('(')) return 0;
   const uint32_t seed = cursor.number(0, 0xFFFFFFFF, "the seed of sr(seed)");
   cursor.expect(')', "after the seed");
@@ -283,6 +286,14 @@ void take_setting(Cursor& cursor, const MultiplierFamily& family, std::vector<in
   given[index] = true;
   cursor.expect('=', "after '" + key + "'");
   const Parameter& parameter = family.parameters[index];
+  if (parameter.intern != nullptr) {
+    const std::string_view rest = cursor.rest();
+    const std::string_view text = rest.substr(0, rest.find_first_of(",)"));
+    if (text.empty()) cursor.fail("expected a " + key + " after '='");
+    settings[index] = parameter.intern(text);
+    cursor.take(text);
+    return;
+  }
   if (parameter.words.empty()) {
     settings[index] = static_cast<int>(cursor.number(static_cast<uint32_t>(parameter.min),
                                                      static_cast<uint32_t>(parameter.max), key));
@@ -321,6 +332,12 @@ Multiplier take_multiplier(Cursor& cursor) {
     } while (cursor.take(','));
     cursor.expect(')', "after the settings of " + name);
   }
+  for (size_t i = 0; i < settings.size(); ++i) {
+    const Parameter& parameter = family->parameters[i];
+    if (parameter.intern == nullptr || settings[i] != parameter.fallback) continue;
+    cursor.fail(name + " needs its " + std::string(parameter.name) + ": write " + name + "(" +
+                std::string(parameter.name) + "=...)");
+  }
   std::optional<Cast> product;
   if (cursor.take(':')) {
     const size_t product_begin = cursor.offset();
@@ -335,6 +352,12 @@ Multiplier take_multiplier(Cursor& cursor) {
 
 Accumulator take_accumulator(Cursor& cursor) {
   Accumulator accumulator;
+  Cursor ahead = cursor;
+  if (ahead.word() == "exact") {
+    cursor = ahead;
+    accumulator.is_exact = true;
+    return accumulator;
+  }
   accumulator.cast = take_cast(cursor, "the accumulator's format");
   if (cursor.peek() == ':') fail_modifier(cursor, cast_modifiers());
   if (accumulator.cast.format.is_listed()) {
@@ -345,7 +368,19 @@ Accumulator take_accumulator(Cursor& cursor) {
                 " does not have");
   }
   if (!cursor.take('(')) return accumulator;
-  if (!cursor.take("chunk=")) cursor.fail("expected chunk=n" + cursor.found());
+  if (cursor.take("align=")) {
+    accumulator.align = cursor.number(1, k_max_aligned, "align");
+    if (!accumulator.cast.format.is_float() || accumulator.cast.format.bits() > 32) {
+      cursor.fail("aligned sums are floats of at most 32 bits");
+    }
+    if (cursor.take(",")) {
+      if (!cursor.take("extra=")) cursor.fail("expected extra=bits" + cursor.found());
+      accumulator.extra = cursor.number(0, k_max_extra_bits, "extra");
+    }
+    cursor.expect(')', "after the alignment");
+    return accumulator;
+  }
+  if (!cursor.take("chunk=")) cursor.fail("expected chunk=n or align=n" + cursor.found());
   accumulator.chunk = cursor.number(1, 1u << 30, "chunk");
   if (cursor.take(',')) {
     if (!cursor.take("outer=")) cursor.fail("expected outer=format" + cursor.found());
@@ -499,6 +534,10 @@ Arithmetic parse_arithmetic(std::string_view text, size_t begin, size_t end) {
   Cursor cursor(text, begin, end);
   Arithmetic arithmetic = take_arithmetic(cursor);
   if (!cursor.done()) cursor.fail("expected '/' and a field, or the end" + cursor.found());
+  const MultiplierFamily& family = arithmetic.multiplier.family();
+  if (family.why_not != nullptr) {
+    if (const auto why = family.why_not(arithmetic.x, arithmetic.w)) cursor.fail_at(begin, *why);
+  }
   return arithmetic;
 }
 
@@ -565,8 +604,10 @@ std::string to_string(const Multiplier& multiplier) {
     if (value == parameter.fallback) continue;
     settings += settings.empty() ? "(" : ",";
     settings += std::string(parameter.name) + "=";
-    settings += parameter.words.empty() ? std::to_string(value)
-                                        : std::string(parameter.words[static_cast<size_t>(value)]);
+    settings += parameter.text != nullptr ? parameter.text(value)
+                : parameter.words.empty()
+                    ? std::to_string(value)
+                    : std::string(parameter.words[static_cast<size_t>(value)]);
   }
   if (!settings.empty()) settings += ")";
   std::string text = std::string(family.name) + settings;
@@ -577,8 +618,14 @@ std::string to_string(const Multiplier& multiplier) {
 }
 
 std::string to_string(const Accumulator& accumulator) {
+  if (accumulator.is_exact) return "exact";
   const Cast& cast = accumulator.cast;
   std::string text = cast_text(cast, default_overflow(cast.format));
+  if (accumulator.align != 0) {
+    text += "(align=" + std::to_string(accumulator.align);
+    if (accumulator.extra != 0) text += ",extra=" + std::to_string(accumulator.extra);
+    text += ")";
+  }
   if (accumulator.chunk != 0) {
     text += "(chunk=" + std::to_string(accumulator.chunk);
     if (accumulator.outer) text += ",outer=" + format_name(*accumulator.outer);

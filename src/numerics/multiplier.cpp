@@ -9,10 +9,9 @@ namespace napier {
 namespace {
 
 // One line each.
-constexpr std::array<const MultiplierFamily*, 3> k_families = {
-    &k_exact_multiplier,
-    &k_lmul_multiplier,
-    &k_mitchell_multiplier,
+constexpr std::array k_families = {
+    &k_exact_multiplier, &k_lmul_multiplier,  &k_mitchell_multiplier,
+    &k_realm_multiplier, &k_table_multiplier,
 };
 
 }  // namespace
@@ -37,7 +36,8 @@ Multiplier Multiplier::resolved(const Operand& x, const Operand& w) const {
 }
 
 Dyadic Multiplier::multiply(const Dyadic& x, const Dyadic& w, uint64_t position) const {
-  const bool common = x.kind != Dyadic::Kind::finite || w.kind != Dyadic::Kind::finite;
+  const bool special = !x.is_finite() || !w.is_finite();
+  const bool common = special || (!family_->takes_zeros && (x.is_zero() || w.is_zero()));
   const Dyadic product = common ? x * w : family_->multiply(settings_, x, w);
   const std::optional<Cast> rounding = this->product();
   return rounding ? (*rounding)(product, position) : product;

@@ -299,6 +299,15 @@ std::string accumulator_words(const Accumulator& accumulator) {
   std::string text = accumulator.is_plain_f32()
                          ? "f32: products are added one by one in order of k"
                          : cast_words(accumulator.cast) + ": after every addition, in order of k";
+  if (accumulator.is_exact) text = "exact: nothing is lost until the sum is rounded to f32";
+  if (accumulator.align != 0) {
+    text =
+        cast_words(accumulator.cast) +
+        fmt::format(
+            ": after every {} products, which are added with the sum so far, all cut to"
+            " {} bits below the largest's first",
+            accumulator.align, accumulator.cast.format.significand_bits() - 1 + accumulator.extra);
+  }
   if (accumulator.chunk != 0) {
     text += fmt::format("; each run of {} is summed from zero, the runs' sums are added in {}",
                         accumulator.chunk, format_name(accumulator.outer_cast().format));
@@ -369,10 +378,11 @@ std::string explanation(const Arithmetic& arithmetic, float x, float w) {
 
   const Dyadic sum = Dyadic::from_float(8);
   text += "\n4. One step of the sum\n\n";
-  text += fmt::format(
-      "  a sum that has come to 8, and this product: {} in {}, exactly {:.9g}\n",
-      number(arithmetic.accumulator.add(arithmetic.accumulator.cast(sum), steps.product)),
-      format_name(arithmetic.accumulator.cast.format), 8 + to_double(steps.product));
+  text +=
+      fmt::format("  a sum that has come to 8, and this product: {} in {}, exactly {:.9g}\n",
+                  number(arithmetic.accumulator.sum(
+                      std::vector<Dyadic>{arithmetic.accumulator.cast(sum), steps.product})),
+                  format_name(arithmetic.accumulator.cast.format), 8 + to_double(steps.product));
   if (!arithmetic.x.scaling.empty() || !arithmetic.w.scaling.empty()) {
     text +=
         "  These are sums of stored numbers: the scales multiply the finished sum in f32 (with\n"

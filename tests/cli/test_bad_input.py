@@ -220,3 +220,34 @@ def test_run(refused, model, tmp_path):
 def test_a_closed_stderr_changes_no_exit_code(build_dir):
     command = f"{build_dir}/napier explain bogus 2>&-"
     assert subprocess.run(["sh", "-c", command], stdout=subprocess.DEVNULL).returncode == 2
+
+
+@pytest.mark.parametrize("arith, words", [
+    ("mxfp5", ["mxfp5", "did you mean"]),
+    ("x=int99/w=int8", ["int99", "62 bits"]),
+    ("x=int40/w=int8", ["at most 32 bits"]),
+    ("x=int8@block7/w=int8", ["blocks of 7", "do not divide"]),
+    ("mxfp4", ["blocks of 32", "do not divide"]),  # attention's heads have 8 elements here
+])
+def test_formats_and_blocks_that_cannot_be(evaluation_refused, arith, words):
+    sentence = evaluation_refused("--arith", arith)
+    assert all(word in sentence for word in words), sentence
+
+
+@pytest.mark.parametrize("content, words", [
+    (b"1 2 3", ["3 numbers", "65536"]),
+    (b"\0" * 100, ["100 bytes", "131072"]),
+    (b"0 " * 70 + b"nan " + b"0 " * 65465, ["codes 0 and 70", "finite"]),
+])
+def test_tables_of_products(evaluation_refused, tmp_path, content, words):
+    path = tmp_path / "products.bin"
+    path.write_bytes(content)
+    arith = f"x=int8@row/w=int8@row/mul=table(file={path})"
+    sentence = evaluation_refused("--arith", arith)
+    assert str(path) in sentence and all(word in sentence for word in words), sentence
+
+
+def test_league_of_nothing(refused, model, text):
+    """Blocks of 128 divide no matrix of this model."""
+    assert "blocks" in refused("league", model, "--text", text, "--arith", "bitmod4", "--chunks", 1)
+    assert "did you mean" in refused("league", model, "--text", text, "--arith", "lmul-m33")

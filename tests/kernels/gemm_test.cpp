@@ -227,6 +227,18 @@ std::vector<std::string> arithmetics() {
            "x=binary8p3/w=binary8p4:inf",
            "x=binary8p1se/w=binary8p8uf:rtz",
            "x=int8/w=int8/mul=lmul",
+           "x=int8/w=int8/acc=exact",
+           "x=e4m3fn/w=e5m2/acc=exact",
+           "bf16/acc=exact",
+           "x=e4m3fn:inf/w=e4m3fn/acc=e8m13:rtz(align=32)",
+           "x=e5m2:inf/w=e5m2:inf/acc=f32:rtz(align=4,extra=2)",
+           "bf16/acc=f32(align=8)",
+           "f16/acc=f16:rdn(align=5,extra=3)",
+           "f32/acc=e5m3(align=7)",
+           "x=int8/w=int8/mul=realm",
+           "x=e4m3fn/w=e4m3fn:literal/mul=realm(segments=1,bits=4)",
+           "x=e4m3fn:inf/w=e2m1fn/mul=realm:e4m3fn",
+           "lmul-m4/mul=realm",
            "x=nf4/w=int4/mul=mitchell",
            "x=pow4a50/w=int8/mul=lmul(reading=formula,k=4)",
        }) {
@@ -265,6 +277,9 @@ const std::vector<std::string>& scaled_arithmetics() {
       "x=ternary@row(f32,mean=1.3333)/w=binary@block8(f32,mean)",
       "x=int8@row/w=int8@row/acc=int32",
       "x=e4m3fn@tensor(f32,mse)/w=pow4a50@row",
+      "x=e4m3fn@row/w=e2m1fn@block16(e4m3fn)@tensor/acc=e8m13:rtz(align=32)",
+      "x=int8@row/w=int8@block8/acc=exact",
+      "x=e4m3fn@row/w=int4@block16/mul=realm",
   };
   return result;
 }
@@ -519,8 +534,12 @@ TEST(Gemm, AKernelThatIsNotLegalIsAnError) {
 
 TEST(Lower, TakesTheFastKernelForEachPreset) {
   for (const Preset& preset : presets()) {
-    const Lowering lowering = lower(parse_arithmetic(preset.name), {1, 1, 256});
-    EXPECT_NE(lowering.kernel, KernelKind::wide) << preset.name << ": " << lowering.reason;
+    const Arithmetic arithmetic = parse_arithmetic(preset.name);
+    const Lowering lowering = lower(arithmetic, {1, 1, 256});
+    if (arithmetic.accumulator.is_plain_f32() &&
+        arithmetic.resolved_multiplier().form().kind != ProductForm::Kind::other) {
+      EXPECT_NE(lowering.kernel, KernelKind::wide) << preset.name << ": " << lowering.reason;
+    }
     EXPECT_NE(lowering.kernel, KernelKind::reference) << preset.name << ": " << lowering.reason;
     EXPECT_FALSE(lowering.reason.empty());
   }

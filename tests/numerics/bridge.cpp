@@ -80,6 +80,8 @@ BRIDGE const char* bridge_presets() {
 BRIDGE const char* bridge_multipliers() {
   g_text.clear();
   for (const MultiplierFamily* family : multiplier_families()) {
+    // What needs a file has tests of its own.
+    if (!family->parameters.empty() && family->parameters[0].intern != nullptr) continue;
     g_text += family->name;
     for (const Parameter& parameter : family->parameters) {
       g_text += "\t" + std::string(parameter.name) + ":";
@@ -196,6 +198,15 @@ BRIDGE int bridge_choose_scale(const char* format, const double* absmax, double 
     level.format = parse_format(format);
     level.method = ScaleLevel::default_method(level.format, level.rounding);
     for (int64_t i = 0; i < n; ++i) out.set(i, choose_scale(level, absmax[i], element_max));
+  });
+}
+
+// The sum of n products, given as f64.
+BRIDGE int bridge_sum(const char* arithmetic, const double* products, int64_t n, Numbers out) {
+  return guarded([&] {
+    std::vector<Dyadic> terms;
+    for (int64_t i = 0; i < n; ++i) terms.push_back(Dyadic::from_double(products[i]));
+    out.set(0, parse_arithmetic(arithmetic).accumulator.sum(terms));
   });
 }
 

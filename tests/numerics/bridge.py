@@ -146,6 +146,14 @@ class Bridge:
     def accumulate(self, arithmetic, sums, terms):
         return self._pair("accumulate", arithmetic, np.float64, sums, terms)
 
+    def sum(self, accumulator, products):
+        """The exact Numbers (one) that an accumulator makes of products, in their order."""
+        products = np.ascontiguousarray(products, np.float64)
+        out = Numbers.empty(1)
+        self._call("sum", f"acc={accumulator}".encode(), ctypes.c_void_p(products.ctypes.data),
+                   ctypes.c_int64(products.size), out._struct())
+        return out
+
     def quantise(self, arithmetic, operand, values):
         values = np.ascontiguousarray(values, np.float64)
         out = Numbers.empty(values.size)

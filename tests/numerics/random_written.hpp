@@ -115,6 +115,7 @@ class RandomWritten {
 
   Multiplier multiplier() {
     const MultiplierFamily& family = *multiplier_families()[below(multiplier_families().size())];
+    if (!family.parameters.empty() && family.parameters[0].intern != nullptr) return multiplier();
     std::vector<int> settings;
     for (const Parameter& parameter : family.parameters) {
       int value = parameter.fallback;
@@ -134,7 +135,16 @@ class RandomWritten {
   Accumulator accumulator() {
     Accumulator a;
     const Format f = format(64, true);
+    if (below(8) == 0) {
+      a.is_exact = true;
+      return a;
+    }
     a.cast = cast(f, default_overflow(f));
+    if (below(4) == 0 && f.is_float() && f.bits() <= 32) {
+      a.align = 1 + static_cast<uint32_t>(below(k_max_aligned));
+      a.extra = static_cast<uint32_t>(below(k_max_extra_bits + 1));
+      return a;
+    }
     if (below(2) != 0) return a;
     a.chunk = 1 + static_cast<uint32_t>(below(4096));
     if (below(2) == 0) {

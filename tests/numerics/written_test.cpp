@@ -308,13 +308,56 @@ TEST(Errors, OfArithmetics) {
                     {"mul=lmul:e4m3:ftz", 15, "unknown setting 'ftz'"},
                     {"acc=e8m0", 9, "a sum starts at zero"},
                     {"acc=f32:ftz", 9, "unknown setting 'ftz'"},
-                    {"acc=f32(16)", 9, "expected chunk=n, found '1'"},
+                    {"acc=f32(16)", 9, "expected chunk=n or align=n, found '1'"},
                     {"acc=f32(chunk=0)", 15, "chunk must be a whole number from 1"},
                     {"acc=f32(chunk=4,inner=f32)", 17, "expected outer=format, found 'i'"},
-                    {"acc=f32(chunk=4,outer=e8m0)", 27, "a sum starts at zero"},
+                    {"acc=f32(chunk=4,outer=e8m0)", 27, "starts at zero"},
                     {"acc=f32(chunk=4", 16, "expected ')' after the chunk, found the end"},
                     {"  x=e4m3:rnx  ", 10, "unknown setting 'rnx'"},
                 });
+}
+
+TEST(Errors, OfIntegersListsScalesAndSums) {
+  struct Wrong {
+    const char* text;
+    const char* says;
+  };
+  for (const Wrong& wrong : {
+           Wrong{"x=int1", "2 to 62 bits"},
+           {"x=int8t", "int8s"},
+           {"x=int63", "2 to 62 bits"},
+           {"x=int40", "at most 32 bits"},
+           {"x=pow4", "pow4a50"},
+           {"x=pow9a50", "2 to 8 bits"},
+           {"x=pow4a10", "25 to 100"},
+           {"x=nf3", "did you mean 'nf4'"},
+           {"x=int8:ftz", "no subnormals"},
+           {"x=e4m3:wrap", "only integers wrap"},
+           {"x=bitmod3", "needs a scale"},
+           {"x=e4m3@row(f32,minmax)", "of integers"},
+           {"x=int8@block4@row(f32,minmax)", "finest level"},
+           {"x=int8:wrap@row(f32,minmax)", "saturate"},
+           {"x=int8@row(f32,ocp)", "powers of two"},
+           {"x=int8@row(f32,percentile)", "percentile=number"},
+           {"x=int8@row(f32,percentile=101)", "up to 100"},
+           {"x=int8@row(f32,given=-1)", "positive number"},
+           {"x=int8@row(f32,given=nan)", "positive number"},
+           {"x=int8@row(nf4)", "float or an integer"},
+           {"x=int8@row(f32:sr)", "of a scale"},
+           {"acc=nf4", "floats or integers"},
+           {"acc=int32(align=4)", "aligned sums are floats"},
+           {"acc=f32(align=4,chunk=2)", "expected extra=bits"},
+           {"acc=f32(align=4,extra=99)", "0 to 24"},
+           {"mul=exact:nf4", "floats or integers"},
+           {"mul=table", "needs its file"},
+       }) {
+    try {
+      parse_arithmetic(wrong.text);
+      ADD_FAILURE() << wrong.text << " is read";
+    } catch (const ParseError& error) {
+      EXPECT_NE(std::string(error.what()).find(wrong.says), std::string::npos) << error.what();
+    }
+  }
 }
 
 TEST(Errors, OfPlansAndLists) {
