@@ -107,7 +107,9 @@ Stored store(const Operand& operand, float value) {
     const Scaler scaler(operand, k);
     const std::vector<float> row(static_cast<size_t>(k), value);
     std::vector<Group> groups(static_cast<size_t>(scaler.groups()));
-    scaler.choose(row.data(), {row, std::abs(value)}, groups.data());
+    ThreadPool pool(1);
+    const RowReader read = [&](int64_t, float* to) { std::copy(row.begin(), row.end(), to); };
+    scaler.choose(row.data(), scaler.tensor_group(1, read, pool), groups.data());
     group = groups.front();
     stored.scale = group.scale;
     scaled = Dyadic::from_double(value / stored.scale);
@@ -301,11 +303,12 @@ std::string accumulator_words(const Accumulator& accumulator) {
                          : cast_words(accumulator.cast) + ": after every addition, in order of k";
   if (accumulator.is_exact) text = "exact: nothing is lost until the sum is rounded to f32";
   if (accumulator.align != 0) {
-    text = cast_words(accumulator.cast) +
-           fmt::format(": after every {} products, which are added with the sum so far, all cut to"
-                       " {} bits below the largest's first",
-                       accumulator.align,
-                       accumulator.cast.format.significand_bits() - 1 + accumulator.extra);
+    text =
+        cast_words(accumulator.cast) +
+        fmt::format(
+            ": after every {} products, which are added with the sum so far, all cut to"
+            " {} bits below the largest's first",
+            accumulator.align, accumulator.cast.format.significand_bits() - 1 + accumulator.extra);
   }
   if (accumulator.chunk != 0) {
     text += fmt::format("; each run of {} is summed from zero, the runs' sums are added in {}",
@@ -377,11 +380,11 @@ std::string explanation(const Arithmetic& arithmetic, float x, float w) {
 
   const Dyadic sum = Dyadic::from_float(8);
   text += "\n4. One step of the sum\n\n";
-  text += fmt::format(
-      "  a sum that has come to 8, and this product: {} in {}, exactly {:.9g}\n",
-      number(arithmetic.accumulator.sum(
-          std::vector<Dyadic>{arithmetic.accumulator.cast(sum), steps.product})),
-      format_name(arithmetic.accumulator.cast.format), 8 + to_double(steps.product));
+  text +=
+      fmt::format("  a sum that has come to 8, and this product: {} in {}, exactly {:.9g}\n",
+                  number(arithmetic.accumulator.sum(
+                      std::vector<Dyadic>{arithmetic.accumulator.cast(sum), steps.product})),
+                  format_name(arithmetic.accumulator.cast.format), 8 + to_double(steps.product));
   if (!arithmetic.x.scaling.empty() || !arithmetic.w.scaling.empty()) {
     text +=
         "  These are sums of stored numbers: the scales multiply the finished sum in f32 (with\n"
