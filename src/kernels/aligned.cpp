@@ -1,5 +1,5 @@
-// Sums as tensor cores make them, in f64 lanes: a group of exact products and the sum so far are cut
-// to multiples of one power of two, added exactly, and rounded once.
+// Sums as tensor cores make them, in f64 lanes: a group of exact products and the sum so far are
+// cut to multiples of one power of two, added exactly, and rounded once.
 #include "kernels/targets.hpp"
 
 #undef HWY_TARGET_INCLUDE

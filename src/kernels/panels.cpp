@@ -178,8 +178,7 @@ void PanelWeights<T, Stored>::pack(const RowReader& w, ThreadPool& pool) {
   ranges_.assign(panels, {});
   if (w_scaler_.is_scaled()) w_scales_.assign(panels * runs * k_panel, 1.0f);
 
-  std::vector<float> tensor_memory;
-  const Elements tensor = w_scaler_.tensor_elements(n_, w, pool, tensor_memory);
+  const Group tensor = w_scaler_.tensor_group(n_, w, pool);
 
   pool.parallel_for(panels, [&](int64_t panel) {
     thread_local Scratch<float> row_memory;
@@ -366,8 +365,7 @@ void PanelWeights<T, Stored>::multiply(int64_t m, const RowReader& x, float* out
   thread_local Scratch<float> scale_memory;
   thread_local Scratch<MagnitudeRange> range_memory;
 
-  std::vector<float> tensor_memory;
-  const Elements tensor = x_scaler_.tensor_elements(m, x, pool, tensor_memory);
+  const Group tensor = x_scaler_.tensor_group(m, x, pool);
 
   // A batch stays in the second cache while the panels pass by.
   const bool is_encoded = encoded_size() != 0;

@@ -104,12 +104,11 @@ class Scaler {
   int64_t group() const { return group_; }  // consecutive elements that share all scales
   int64_t groups() const { return group_ == 0 ? 1 : k_ / group_; }
 
-  // What the level of the whole tensor needs to know of it: `read` as in gemm.hpp. Reads nothing
+  // What the level of the whole tensor gives all its elements, `read` as in gemm.hpp. Reads nothing
   // where there is no such level.
-  Elements tensor_elements(int64_t rows, const RowReader& read, ThreadPool& pool,
-                           std::vector<float>& memory) const;
+  Group tensor_group(int64_t rows, const RowReader& read, ThreadPool& pool) const;
   // What each group of a row has in common.
-  void choose(const float* row, const Elements& tensor, Group* groups) const;
+  void choose(const float* row, const Group& tensor, Group* groups) const;
 
  private:
   Operand operand_;

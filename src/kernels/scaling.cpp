@@ -63,11 +63,10 @@ double absmax_of(const float* values, int64_t count) {
 
 }  // namespace
 
-Elements Scaler::tensor_elements(int64_t rows, const RowReader& read, ThreadPool& pool,
-                                 std::vector<float>& memory) const {
+Group Scaler::tensor_group(int64_t rows, const RowReader& read, ThreadPool& pool) const {
   if (!has_tensor_level_) return {};
   const bool keep = operand_.scaling.back().needs_elements();  // the coarsest level is the tensor's
-  if (keep) memory.resize(static_cast<size_t>(rows * k_));
+  std::vector<float> memory(keep ? static_cast<size_t>(rows * k_) : 0);
   std::vector<double> of_row(static_cast<size_t>(rows), 0.0);
   pool.parallel_for(rows, [&](int64_t row) {
     thread_local std::vector<float> one;
@@ -79,21 +78,22 @@ Elements Scaler::tensor_elements(int64_t rows, const RowReader& read, ThreadPool
   Elements elements;
   elements.values = memory;
   for (const double value : of_row) elements.absmax = std::max(elements.absmax, value);
-  return elements;
+  return choose_group(operand_, operand_.scaling.size() - 1, elements, 1);
 }
 
-void Scaler::choose(const float* row, const Elements& tensor, Group* groups) const {
+void Scaler::choose(const float* row, const Group& tensor, Group* groups) const {
   for (int64_t i = 0; i < this->groups(); ++i) groups[i] = {};
   for (size_t level = operand_.scaling.size(); level-- > 0;) {
     const ScaleLevel& how = operand_.scaling[level];
     const int64_t span = how.granularity == Granularity::block ? int64_t{how.block} : k_;
     for (int64_t begin = 0; begin < k_; begin += span) {
-      Elements elements = tensor;
-      if (how.granularity != Granularity::tensor) {
-        elements = {{row + begin, static_cast<size_t>(span)}, absmax_of(row + begin, span)};
-      }
       Group* first = groups + begin / group_;
-      const Group chosen = choose_group(operand_, level, elements, first->scale);
+      Group chosen = tensor;
+      if (how.granularity != Granularity::tensor) {
+        const std::span<const float> values(row + begin, static_cast<size_t>(span));
+        chosen =
+            choose_group(operand_, level, {values, absmax_of(row + begin, span)}, first->scale);
+      }
       for (int64_t i = 0; i < span / group_; ++i) first[i] = chosen;
     }
   }

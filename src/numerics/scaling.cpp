@@ -1,5 +1,6 @@
 // How scales, zero points and lists are chosen, and what they make of an element.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "napier/operand.hpp"
@@ -55,15 +56,49 @@ double mean_magnitude(std::span<const float> values) {
   return count == 0 ? 0 : sum / count;
 }
 
-double squared_error(const Operand& operand, std::span<const float> values, const Group& group) {
+template <class Quantise>
+double squared_error(std::span<const float> values, double scale, const Quantise& quantise) {
   double error = 0;
   for_finite(values, [&](double value) {
-    const double scaled = value / double{group.scale};
-    const Dyadic stored = operand.quantise(Dyadic::from_double(scaled), 0, group);
-    const double difference = value - to_double(stored) * double{group.scale};
+    const double difference = value - quantise(value / scale) * scale;
     error += difference * difference;
   });
   return error;
+}
+
+// Searches look at each element dozens of times: what is usual is rounded in f64, which is exact.
+double squared_error(const Operand& operand, std::span<const float> values, const Group& group) {
+  const double scale = double{group.scale};
+  const Format& format = operand.cast.format;
+  const bool nearest = operand.cast.rounding == Rounding::nearest_even &&
+                       operand.cast.overflow == Overflow::saturate &&
+                       operand.subnormals == Subnormals::keep && !operand.has_zero_point();
+  if (nearest && format.is_listed()) {
+    const std::span<const double> decisions = format.codebook->decisions();
+    const std::span<const double> sorted = format.codebook->sorted();
+    return squared_error(values, scale, [&](double v) {
+      const auto at = std::lower_bound(decisions.begin(), decisions.end(), v);
+      return sorted[static_cast<size_t>(at - decisions.begin())];
+    });
+  }
+  if (nearest && format.is_signed && format.has_subnormals && format.mantissa_bits > 0 &&
+      format.mantissa_bits <= 23 && format.min_exponent() > -900 && format.max_exponent() < 900) {
+    const double floor = std::ldexp(1.0, format.min_exponent());
+    const double magic = std::ldexp(1.5, 52 - format.mantissa_bits);  // adding it rounds to a gap
+    const double largest = to_double(format.max_finite());
+    const double lowest = to_double(format.lowest());
+    const bool fixed = format.exponent_bits == 0;
+    return squared_error(values, scale, [&](double v) {
+      const double limited = std::clamp(v, 2 * lowest, 2 * largest);
+      const uint64_t bits = std::bit_cast<uint64_t>(limited) & 0x7FF0000000000000;
+      const double power = fixed ? floor : std::max(std::bit_cast<double>(bits), floor);
+      const double shift = power * magic;
+      return std::clamp((limited + shift) - shift, lowest, largest);
+    });
+  }
+  return squared_error(values, scale, [&](double v) {
+    return to_double(operand.quantise(Dyadic::from_double(v), 0, group));
+  });
 }
 
 // The product of a coarser scale and a finer one, in f32; the coarser one alone where it would be

@@ -107,7 +107,9 @@ Stored store(const Operand& operand, float value) {
     const Scaler scaler(operand, k);
     const std::vector<float> row(static_cast<size_t>(k), value);
     std::vector<Group> groups(static_cast<size_t>(scaler.groups()));
-    scaler.choose(row.data(), {row, std::abs(value)}, groups.data());
+    ThreadPool pool(1);
+    const RowReader read = [&](int64_t, float* to) { std::copy(row.begin(), row.end(), to); };
+    scaler.choose(row.data(), scaler.tensor_group(1, read, pool), groups.data());
     group = groups.front();
     stored.scale = group.scale;
     scaled = Dyadic::from_double(value / stored.scale);

@@ -238,7 +238,7 @@ def test_formats_and_blocks_that_cannot_be(evaluation_refused, arith, words):
     (b"1 2 3", ["3 numbers", "65536"]),
     (b"\0" * 100, ["100 bytes", "131072"]),
     (b"0 " * 70 + b"nan " + b"0 " * 65465, ["codes 0 and 70", "finite"]),
-])
+], ids=["few", "bytes", "nan"])
 def test_tables_of_products(evaluation_refused, tmp_path, content, words):
     path = tmp_path / "products.bin"
     path.write_bytes(content)

@@ -25,7 +25,8 @@ def products(random, kind, n):
     return np.ldexp(np.rint(mantissa * 2**16) / 2**16, exponent)
 
 
-CASES = [(kind, n) for kind in ("normal", "wide", "cancelling", "integers") for n in (1, 2, 37, 300)]
+CASES = [(kind, n) for kind in ("normal", "wide", "cancelling", "integers")
+         for n in (1, 2, 37, 300)]
 
 
 def rounded(f, value, negative=False, rounding="rne", overflow="sat"):
