@@ -220,3 +220,20 @@ def test_run(refused, model, tmp_path):
 def test_a_closed_stderr_changes_no_exit_code(build_dir):
     command = f"{build_dir}/napier explain bogus 2>&-"
     assert subprocess.run(["sh", "-c", command], stdout=subprocess.DEVNULL).returncode == 2
+
+
+def test_documents_and_references(evaluation_refused, shared, tmp_path):
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text('{"text": "A dog ran."}\n{"text": "A cat')
+    line = evaluation_refused("--arith", "f32", "--jsonl", "text", text=broken)
+    assert "broken.jsonl: line 2: is not JSON" in line
+    assert "line 1" in evaluation_refused("--arith", "f32", "--jsonl", "story", text=broken)
+    assert "1 documents, not 5" in evaluation_refused("--arith", "f32", "--separator", "#",
+                                                      "--chunks", 5)
+    assert "excludes" in evaluation_refused("--arith", "f32", "--separator", "#", "--jsonl", "a")
+    other = shared("data/models/stories3M.gguf")
+    assert "different vocabularies" in evaluation_refused("--arith", "f32", "--reference", other)
+    assert "nosuch" in evaluation_refused("--arith", "f32", "--reference", "nosuch")
+    taken = tmp_path / "taken"
+    taken.write_text("")
+    assert "taken" in evaluation_refused("--arith", "f32", "--logits", taken)
