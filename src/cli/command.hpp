@@ -12,6 +12,7 @@ namespace napier::cli {
 // Each adds its subcommand to `app`; what it parses into lives as long as `app`. To run it is the
 // subcommand's callback; it throws napier::Error.
 void add_eval(CLI::App& app);
+void add_where(CLI::App& app);
 void add_run(CLI::App& app);
 void add_explain(CLI::App& app);
 void add_formats(CLI::App& app);

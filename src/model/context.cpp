@@ -187,6 +187,14 @@ void Context::warm_up() {
   run_->reset_coverage();
 }
 
+void Context::observe(MatmulObserver observer) { run_->observe(std::move(observer)); }
+
+std::vector<std::string> Context::matmul_names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, taken] : engine_->taken) names.push_back(name);
+  return names;
+}
+
 ModelCoverage Context::coverage() const {
   std::map<std::string, MatmulCount> ran;
   for (const CoverageEntry& entry : run_->coverage().entries) {  // one a kernel

@@ -5,7 +5,10 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
+#include <vector>
 
+#include "ggml/observation.hpp"
 #include "model/coverage.hpp"
 #include "model/graph_census.hpp"
 #include "model/model.hpp"
@@ -56,6 +59,12 @@ class Context {
   // Decodes a token or two and forgets them: weights get packed, and the plan is held against the
   // model's graph. Throws Error if a rule decides nothing. Leaves coverage empty.
   void warm_up();
+
+  // Shows each matrix multiplication that the plan names once it is computed, from now on.
+  void observe(MatmulObserver observer);
+
+  // The names of the model's matrix multiplications, as plans match them. After warm_up().
+  std::vector<std::string> matmul_names() const;
 
   // What has been computed so far in which arithmetic. Throws Error (environment) if a matrix
   // multiplication that the plan names was not run by Napier.

@@ -4,15 +4,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <vector>
 
+#include "report/json.hpp"
 #include "report/text_table.hpp"
 
 namespace napier {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 const char* cache_name(CacheType type) { return type == CacheType::f32 ? "f32" : "f16"; }
 
@@ -69,9 +67,8 @@ Json matmuls_json(const ModelCoverage& coverage) {
           {"roles", roles}};
 }
 
-Json result_json(const Result& result) {
-  Json json = {{"arith", result.arith}, {"plan", result.plan}};
-  for (const Metric& metric : metrics()) json[metric.name] = metric.value(result);
+Json whole_result_json(const Result& result) {
+  Json json = result_json(result);
   json["matmuls"] = matmuls_json(result.coverage);
   return json;
 }
@@ -84,14 +81,20 @@ std::string change_cell(const Estimate& change) {
   return text + fmt::format(" [{:+.2f}, {:+.2f}]", part(change.low), part(change.high));
 }
 
+}  // namespace
+
+Json result_json(const Result& result) {
+  Json json = {{"arith", result.arith}, {"plan", result.plan}};
+  for (const Metric& metric : metrics()) json[metric.name] = metric.value(result);
+  return json;
+}
+
 std::string csv_field(const std::string& text) {
   if (text.find_first_of(",\"\n") == std::string::npos) return text;
   std::string quoted = "\"";
   for (const char c : text) quoted += c == '"' ? "\"\"" : std::string(1, c);
   return quoted + '"';
 }
-
-}  // namespace
 
 std::string evaluation_table(const Evaluation& evaluation) {
   const Result& reference = evaluation.reference;
@@ -167,7 +170,7 @@ std::string evaluation_csv(const Evaluation& evaluation) {
 
 std::string evaluation_json(const Evaluation& evaluation) {
   Json results = Json::array();
-  for (const Result& result : evaluation.results) results.push_back(result_json(result));
+  for (const Result& result : evaluation.results) results.push_back(whole_result_json(result));
   const Json document = {
       {"model", evaluation.model},
       {"text", evaluation.text},
@@ -179,10 +182,9 @@ std::string evaluation_json(const Evaluation& evaluation) {
       {"tokens", evaluation.tokens},
       {"scored", evaluation.scored},
       {"bytes", evaluation.bytes},
-      {"reference", result_json(evaluation.reference)},
+      {"reference", whole_result_json(evaluation.reference)},
       {"results", results}};
-  // Paths need not be UTF-8: what is not is replaced.
-  return document.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  return json_text(document);
 }
 
 }  // namespace napier

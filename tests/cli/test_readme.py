@@ -17,7 +17,7 @@ def test_every_napier_command_runs(napier, shared, tmp_path):
         words = shlex.split(line)[1:]
         words = [str(README_FOLDER / w) if w.startswith("recipes/") else w for w in words]
         words = [model if w == "MODEL.gguf" else str(text) if w == "FILE" else w for w in words]
-        done = napier(*words)
+        done = napier(*words, cwd=tmp_path)
         assert done.returncode == 0 and done.stdout, (line, done.stderr)
 
 
