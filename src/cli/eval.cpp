@@ -44,21 +44,6 @@ struct EvalArguments {
   bool documents() const { return !jsonl_field.empty() || !separator.empty(); }
 };
 
-std::vector<Subject> subjects_of(const EvalArguments& arguments) {
-  std::vector<Subject> subjects;
-  if (!arguments.arithmetics.empty()) {
-    for (const std::string& name : split_list(arguments.arithmetics)) {
-      subjects.push_back({name, Plan{{{"*", parse_arithmetic(name)}}}});
-    }
-  }
-  for (const std::string& text : arguments.plans) {
-    const Recipe recipe = plan_argument(text);
-    subjects.push_back({recipe.name, recipe.plan});
-  }
-  if (subjects.empty()) throw Error("nothing to evaluate: give --arith LIST or --plan PLAN");
-  return subjects;
-}
-
 // "\\n" as a shell passes it on is a newline, "\\t" a tab, "\\\\" a backslash.
 std::string unescaped(const std::string& text) {
   std::string result;
@@ -121,7 +106,7 @@ bool is_model_file(const std::string& path) {
 }
 
 void run_eval(EvalArguments& arguments) {
-  const std::vector<Subject> subjects = subjects_of(arguments);
+  const std::vector<Subject> subjects = subjects_of(arguments.arithmetics, arguments.plans);
   EvaluationOptions& options = arguments.options;
   options.cache = arguments.cache == "f16" ? CacheType::f16 : CacheType::f32;
   // A chunk's second half is scored, a document as a whole.

@@ -43,6 +43,7 @@ int run(int argc, char** argv) {
   app.footer("Example: napier eval MODEL.gguf --text FILE --arith bf16,fp8_e4m3,lmul-m4");
   napier::cli::add_eval(app);
   napier::cli::add_where(app);
+  napier::cli::add_tasks(app);
   napier::cli::add_run(app);
   napier::cli::add_explain(app);
   napier::cli::add_formats(app);
@@ -54,7 +55,7 @@ int run(int argc, char** argv) {
   }
   if (app.get_subcommands().empty()) {
     return fail(ExitCode::wrong_input,
-                "a subcommand is needed: eval, where, run, explain, formats or bench");
+                "a subcommand is needed: eval, where, tasks, run, explain, formats or bench");
   }
   return ExitCode::ok;
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <boost/math/distributions/binomial.hpp>
 #include <boost/math/distributions/normal.hpp>
 #include <boost/math/distributions/students_t.hpp>
 #include <cmath>
@@ -68,6 +69,13 @@ Estimate estimate(std::span<const Unit> units) {
   result.low = ends[0];
   result.high = ends[1];
   return result;
+}
+
+double mcnemar(size_t only_first_right, size_t only_second_right) {
+  const auto all = static_cast<double>(only_first_right + only_second_right);
+  const auto fewer = static_cast<double>(std::min(only_first_right, only_second_right));
+  if (all == 0) return 1;
+  return std::min(1.0, 2 * boost::math::cdf(boost::math::binomial(all, 0.5), fewer));
 }
 
 Perplexity perplexity(std::span<const double> nll) {

@@ -32,6 +32,11 @@ inline constexpr size_t k_fewest_units = 10;
 // is NaN, and for no units.
 Estimate estimate(std::span<const Unit> units);
 
+// McNemar's exact test of paired answers: the probability that, of the questions that one of two
+// answers right and the other wrong, so unequal a part or a more unequal one goes to one of them by
+// chance. 1 where there are none.
+double mcnemar(size_t only_first_right, size_t only_second_right);
+
 // exp(mean) of negative log-likelihoods and the error of that, as llama-perplexity has them: the
 // standard error of the mean times the perplexity, every token taken as independent. Too few values
 // or none: an error of 0 or NaN.

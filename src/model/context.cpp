@@ -172,6 +172,14 @@ void Context::clear() {
   position_ = 0;
 }
 
+int Context::keep(int count) {
+  if (count >= position_) return position_;
+  if (!llama_memory_seq_rm(llama_get_memory(handle()), 0, count, -1)) count = 0;
+  if (count == 0) clear();
+  position_ = count;
+  return position_;
+}
+
 void Context::warm_up() {
   const Token token = model_->bos() == LLAMA_TOKEN_NULL ? 0 : model_->bos();
   const std::array tokens = {token, token};

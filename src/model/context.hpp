@@ -55,6 +55,9 @@ class Context {
   std::span<const float> logits(int index) const;
   // Forgets the sequence.
   void clear();
+  // Forgets all but the first `count` tokens, or all where the model's memory cannot be cut.
+  // Returns how many are left.
+  int keep(int count);
 
   // Decodes a token or two and forgets them: weights get packed, and the plan is held against the
   // model's graph. Throws Error if a rule decides nothing. Leaves coverage empty.

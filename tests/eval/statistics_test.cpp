@@ -138,6 +138,14 @@ TEST(Statistics, IntervalsRepeatAndAreMonotone) {
   EXPECT_GT(first.high, first.mean);
 }
 
+TEST(Statistics, McNemarsTestIsExact) {
+  EXPECT_EQ(mcnemar(0, 0), 1);
+  EXPECT_EQ(mcnemar(4, 4), 1);  // a tail of more than a half, twice
+  EXPECT_NEAR(mcnemar(1, 9), 2 * (1 + 10) / 1024.0, 1e-12);
+  EXPECT_NEAR(mcnemar(9, 1), 2 * (1 + 10) / 1024.0, 1e-12);
+  EXPECT_NEAR(mcnemar(0, 5), 2 / 32.0, 1e-12);
+}
+
 TEST(Statistics, PerplexityAndItsError) {
   const std::array<double, 4> nll = {1, 2, 3, 4};
   const Perplexity figure = perplexity(nll);
