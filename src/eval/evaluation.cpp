@@ -26,7 +26,7 @@ struct ReferenceRows {
   std::span<const float> row(size_t i) const { return std::span(logits).subspan(i * width, width); }
 };
 
-// One subject at work: its context and the figures of every scored token so far.
+// One subject at work.
 class Course {
  public:
   Course(const Subject& subject, Context context)
@@ -36,22 +36,27 @@ class Course {
 
   const Subject& subject() const { return *subject_; }
   const Context& context() const { return context_; }
+  double tokens_per_second() const { return tokens_ / seconds_; }
+  double last_seconds() const { return last_seconds_; }
 
   void decode(const Passage& passage) {
     const auto start = Clock::now();
     context_.clear();
     context_.decode(passage.tokens, static_cast<int>(passage.scored()) + 1);
-    seconds_ += std::chrono::duration<double>(Clock::now() - start).count();
+    last_seconds_ = std::chrono::duration<double>(Clock::now() - start).count();
+    seconds_ += last_seconds_;
     tokens_ += static_cast<double>(passage.tokens.size());
   }
 
   // Of the last decode: this course as the reference.
-  void score_as_reference(std::span<const Token> targets, ReferenceRows& rows, ThreadPool& pool) {
+  TokenFigures score_as_reference(std::span<const Token> targets, ReferenceRows& rows,
+                                  ThreadPool& pool) {
     rows.width = context_.logits(0).size();
     rows.logits.resize(targets.size() * rows.width);
     rows.norms.resize(targets.size());
     rows.tops.resize(targets.size());
-    const size_t begin = make_room(targets.size());
+    TokenFigures figures;
+    figures.resize(targets.size());
     pool.parallel_for(static_cast<int64_t>(targets.size()), [&](int64_t index) {
       const auto i = static_cast<size_t>(index);
       const auto row = context_.logits(static_cast<int>(i));
@@ -59,26 +64,29 @@ class Course {
                 rows.logits.begin() + static_cast<ptrdiff_t>(i * rows.width));
       rows.norms[i] = log_sum_exp(row);
       rows.tops[i] = top_tokens(row);
-      nll_[begin + i] = rows.norms[i] - row[static_cast<size_t>(targets[i])];
-      top1_[begin + i] = 1;
-      top5_[begin + i] = 1;
+      figures.nll[i] = rows.norms[i] - row[static_cast<size_t>(targets[i])];
+      figures.top1[i] = 1;
+      figures.top5[i] = 1;
     });
+    return figures;
   }
 
   // Of the last decode, against the reference's rows of the same passage.
-  void score(std::span<const Token> targets, const ReferenceRows& rows, ThreadPool& pool) {
-    const size_t begin = make_room(targets.size());
+  TokenFigures score(std::span<const Token> targets, const ReferenceRows& rows, ThreadPool& pool) {
+    TokenFigures figures;
+    figures.resize(targets.size());
     pool.parallel_for(static_cast<int64_t>(targets.size()), [&](int64_t index) {
       const auto i = static_cast<size_t>(index);
       const auto row = context_.logits(static_cast<int>(i));
       const double norm = log_sum_exp(row);
       const TopTokens top = top_tokens(row);
-      nll_[begin + i] = norm - row[static_cast<size_t>(targets[i])];
-      kl_[begin + i] = kl_divergence(rows.row(i), rows.norms[i], row, norm);
-      top1_[begin + i] = top.tokens[0] == rows.tops[i].tokens[0];
-      top5_[begin + i] = static_cast<double>(rows.tops[i].shared_with(top)) /
-                         static_cast<double>(rows.tops[i].count);
+      figures.nll[i] = norm - row[static_cast<size_t>(targets[i])];
+      figures.kl[i] = kl_divergence(rows.row(i), rows.norms[i], row, norm);
+      figures.top1[i] = top.tokens[0] == rows.tops[i].tokens[0];
+      figures.top5[i] = static_cast<double>(rows.tops[i].shared_with(top)) /
+                        static_cast<double>(rows.tops[i].count);
     });
+    return figures;
   }
 
   void copy_logits(size_t count, std::vector<float>& out) const {
@@ -89,20 +97,10 @@ class Course {
     }
   }
 
-  // `unit_of`: by scored token, not falling. `reference` may be this one.
-  Result result(const Course& reference, std::span<const size_t> unit_of, int64_t bytes) const;
-
  private:
-  size_t make_room(size_t count) {
-    const size_t begin = nll_.size();
-    for (auto* figures : {&nll_, &kl_, &top1_, &top5_}) figures->resize(begin + count);
-    return begin;
-  }
-
   const Subject* subject_;
   Context context_;
-  std::vector<double> nll_, kl_, top1_, top5_;
-  double seconds_ = 0;
+  double seconds_ = 0, last_seconds_ = 0;
   double tokens_ = 0;
 };
 
@@ -137,35 +135,6 @@ Spread spread_of(std::span<const double> values) {
   spread.largest = at[8];
   spread.root_mean_square = root_mean_square(values);
   return spread;
-}
-
-Result Course::result(const Course& reference, std::span<const size_t> unit_of,
-                      int64_t bytes) const {
-  std::vector<double> loss_change(nll_.size()), p_change(nll_.size());
-  for (size_t i = 0; i < nll_.size(); ++i) {
-    loss_change[i] = nll_[i] - reference.nll_[i];
-    p_change[i] = std::exp(-nll_[i]) - std::exp(-reference.nll_[i]);
-  }
-  Result result;
-  result.arith = subject_->name;
-  result.plan = to_string(subject_->plan);
-  const Perplexity figure = perplexity(nll_);
-  result.perplexity = figure.value;
-  result.perplexity_error = figure.error;
-  result.loss = estimate_of(nll_, unit_of);
-  result.bits_per_byte = result.loss.mean * static_cast<double>(nll_.size()) / std::log(2.0) /
-                         static_cast<double>(bytes);
-  result.loss_change = estimate_of(loss_change, unit_of);
-  result.loss_changes = spread_of(loss_change);
-  result.p_change = estimate_of(p_change, unit_of);
-  result.p_change_rms = root_mean_square(p_change);
-  result.kl = estimate_of(kl_, unit_of);
-  result.kls = spread_of(kl_);
-  result.top1 = estimate_of(top1_, unit_of);
-  result.top5 = estimate_of(top5_, unit_of);
-  result.tokens_per_second = tokens_ / seconds_;
-  result.coverage = context_.coverage();
-  return result;
 }
 
 // A context for a plan on a model: on the llama_context of an earlier course where that is laid out
@@ -259,21 +228,62 @@ ContextOptions EvaluationOptions::context_options() const {
   return {context, max_outputs, threads, cache};
 }
 
-Evaluation evaluate(const Model& model, std::span<const Passage> passages,
-                    std::span<const Subject> subjects, const Reference& reference,
-                    const EvaluationOptions& options) {
-  options.check();
-  for (const Passage& passage : passages) {
-    if (passage.tokens.size() <= static_cast<size_t>(options.context)) continue;
-    throw Error("a passage of " + std::to_string(passage.tokens.size()) +
-                " tokens does not fit into a context of " + std::to_string(options.context));
+void TokenFigures::resize(size_t size) {
+  for (auto* values : {&nll, &kl, &top1, &top5}) values->resize(size);
+}
+
+void TokenFigures::append(const TokenFigures& more) {
+  nll.insert(nll.end(), more.nll.begin(), more.nll.end());
+  kl.insert(kl.end(), more.kl.begin(), more.kl.end());
+  top1.insert(top1.end(), more.top1.begin(), more.top1.end());
+  top5.insert(top5.end(), more.top5.begin(), more.top5.end());
+}
+
+Result summarise(const TokenFigures& figures, const TokenFigures& reference,
+                 std::span<const size_t> unit_of, int64_t bytes) {
+  const std::vector<double>& nll = figures.nll;
+  std::vector<double> loss_change(nll.size()), p_change(nll.size());
+  for (size_t i = 0; i < nll.size(); ++i) {
+    loss_change[i] = nll[i] - reference.nll[i];
+    p_change[i] = std::exp(-nll[i]) - std::exp(-reference.nll[i]);
   }
+  Result result;
+  const Perplexity figure = perplexity(nll);
+  result.perplexity = figure.value;
+  result.perplexity_error = figure.error;
+  result.loss = estimate_of(nll, unit_of);
+  result.bits_per_byte = result.loss.mean * static_cast<double>(nll.size()) / std::log(2.0) /
+                         static_cast<double>(bytes);
+  result.loss_change = estimate_of(loss_change, unit_of);
+  result.loss_changes = spread_of(loss_change);
+  result.p_change = estimate_of(p_change, unit_of);
+  result.p_change_rms = root_mean_square(p_change);
+  result.kl = estimate_of(figures.kl, unit_of);
+  result.kls = spread_of(figures.kl);
+  result.top1 = estimate_of(figures.top1, unit_of);
+  result.top5 = estimate_of(figures.top5, unit_of);
+  return result;
+}
+
+struct PassageEvaluator::State {
+  // The first is the reference's; then one a subject, or nothing where the reference serves.
+  std::vector<std::unique_ptr<Course>> courses;
+  EvaluationOptions options;
+  ThreadPool pool;
+  ReferenceRows rows;
+  std::vector<float> logits;
+
+  const Course& course(size_t number) const { return *courses[courses[number] ? number : 0]; }
+};
+
+PassageEvaluator::PassageEvaluator(const Model& model, std::span<const Subject> subjects,
+                                   const Reference& reference, const EvaluationOptions& options)
+    : state_(new State{{}, options, ThreadPool(options.threads), {}, {}}) {
+  options.check();
   const Model& reference_model = reference.model ? *reference.model : model;
   const ContextOptions context = options.context_options();
-
   // llama.cpp lays graphs out for the plan in force: each context is made and warmed up in turn.
-  // The first course is the reference; then one a subject, or nothing where the reference serves.
-  std::vector<std::unique_ptr<Course>> courses;
+  auto& courses = state_->courses;
   courses.push_back(std::make_unique<Course>(
       reference.subject, Context(reference_model, reference.subject.plan, context)));
   for (const Subject& subject : subjects) {
@@ -282,58 +292,81 @@ Evaluation evaluate(const Model& model, std::span<const Passage> passages,
                            : std::make_unique<Course>(
                                  subject, context_for(model, subject.plan, context, courses)));
   }
+}
 
-  const auto decodes = static_cast<double>(
-      std::count_if(courses.begin(), courses.end(), [](const auto& c) { return c != nullptr; }));
-  double done = 0;
-  const auto progress = [&](const Course& course) {
-    if (options.on_progress) {
-      options.on_progress(course.subject().name,
-                          done / (decodes * static_cast<double>(passages.size())));
+PassageEvaluator::~PassageEvaluator() = default;
+
+std::vector<TokenFigures> PassageEvaluator::evaluate(const Passage& passage, double done,
+                                                     double share) {
+  State& state = *state_;
+  if (passage.tokens.size() > static_cast<size_t>(state.options.context)) {
+    throw Error("a passage of " + std::to_string(passage.tokens.size()) +
+                " tokens does not fit into a context of " + std::to_string(state.options.context));
+  }
+  const auto targets = std::span(passage.tokens).subspan(passage.given);
+  std::vector<TokenFigures> figures;
+  for (size_t i = 0; i < state.courses.size(); ++i) {
+    Course* course = state.courses[i].get();
+    if (!course) {
+      figures.push_back(figures[0]);
+      continue;
     }
-    ++done;
-  };
+    if (state.options.on_progress) {
+      const double part = static_cast<double>(i) / static_cast<double>(state.courses.size());
+      state.options.on_progress(course->subject().name, done + share * part);
+    }
+    course->decode(passage);
+    figures.push_back(i == 0 ? course->score_as_reference(targets, state.rows, state.pool)
+                             : course->score(targets, state.rows, state.pool));
+    if (!state.options.on_logits) continue;
+    course->copy_logits(targets.size(), state.logits);
+    state.options.on_logits(i, targets, state.logits);
+  }
+  return figures;
+}
 
-  ThreadPool pool(options.threads);
-  ReferenceRows rows;
-  std::vector<float> logits;
+double PassageEvaluator::tokens_per_second(size_t number) const {
+  return state_->course(number).tokens_per_second();
+}
+
+double PassageEvaluator::last_seconds(size_t number) const {
+  return state_->course(number).last_seconds();
+}
+
+ModelCoverage PassageEvaluator::coverage(size_t number) const {
+  return state_->course(number).context().coverage();
+}
+
+Evaluation evaluate(const Model& model, std::span<const Passage> passages,
+                    std::span<const Subject> subjects, const Reference& reference,
+                    const EvaluationOptions& options) {
+  PassageEvaluator evaluator(model, subjects, reference, options);
+  std::vector<TokenFigures> figures(1 + subjects.size());
   std::vector<size_t> unit_of;
   Evaluation evaluation;
-  for (const Passage& passage : passages) {
-    const auto targets = std::span(passage.tokens).subspan(passage.given);
-    for (size_t i = 0; i < courses.size(); ++i) {
-      Course* course = courses[i].get();
-      if (!course) continue;
-      progress(*course);
-      course->decode(passage);
-      if (i == 0) {
-        course->score_as_reference(targets, rows, pool);
-      } else {
-        course->score(targets, rows, pool);
-      }
-      if (!options.on_logits) continue;
-      course->copy_logits(targets.size(), logits);
-      options.on_logits(i, targets, logits);
-    }
-    unit_of.insert(unit_of.end(), targets.size(), passage.unit);
-    evaluation.units += unit_of.size() == targets.size() ||
-                        unit_of[unit_of.size() - targets.size() - 1] != passage.unit;
+  const double share = 1 / static_cast<double>(passages.size());
+  for (size_t p = 0; p < passages.size(); ++p) {
+    const Passage& passage = passages[p];
+    const auto added = evaluator.evaluate(passage, static_cast<double>(p) * share, share);
+    for (size_t i = 0; i < added.size(); ++i) figures[i].append(added[i]);
+    evaluation.units += unit_of.empty() || unit_of.back() != passage.unit;
+    unit_of.insert(unit_of.end(), passage.scored(), passage.unit);
     evaluation.tokens += static_cast<int64_t>(passage.tokens.size());
-    evaluation.scored += static_cast<int64_t>(targets.size());
+    evaluation.scored += static_cast<int64_t>(passage.scored());
     evaluation.bytes += static_cast<int64_t>(passage.bytes);
   }
-
   evaluation.model = model.path();
   if (reference.model) evaluation.reference_model = reference.model->path();
   evaluation.context = options.context;
   evaluation.cache = options.cache;
-  const auto result_of = [&](const Course& course) {
-    return course.result(*courses[0], unit_of, evaluation.bytes);
-  };
-  evaluation.reference = result_of(*courses[0]);
-  for (size_t i = 1; i < courses.size(); ++i) {
-    evaluation.results.push_back(courses[i] ? result_of(*courses[i]) : evaluation.reference);
-    evaluation.results.back().arith = subjects[i - 1].name;
+  for (size_t i = 0; i < figures.size(); ++i) {
+    const Subject& subject = i == 0 ? reference.subject : subjects[i - 1];
+    Result result = summarise(figures[i], figures[0], unit_of, evaluation.bytes);
+    result.arith = subject.name;
+    result.plan = to_string(subject.plan);
+    result.tokens_per_second = evaluator.tokens_per_second(i);
+    result.coverage = evaluator.coverage(i);
+    (i == 0 ? evaluation.reference : evaluation.results.emplace_back()) = std::move(result);
   }
   return evaluation;
 }

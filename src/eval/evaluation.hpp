@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -97,11 +98,47 @@ struct Metric {
 };
 std::span<const Metric> metrics();
 
-// One pass over the passages. Subjects that leave the same multiplications to the engine share one
-// llama_context and take turns; a subject equal to the reference is not computed twice. Memory: the
-// models, their packed copies, a cache of keys and values for each such context, the logits of one
-// passage twice. Figures other than tokens_per_second do not depend on the number of threads.
-// Throws Error if a passage is longer than the context.
+// Of every scored token under one subject, what all figures are made of. kl, top1 and top5
+// are against the reference; of the reference itself 0, 1 and 1.
+struct TokenFigures {
+  std::vector<double> nll, kl, top1, top5;
+
+  void resize(size_t size);
+  void append(const TokenFigures& more);
+};
+
+// The figures of a subject over units. `unit_of` names the unit of each token and does not fall;
+// `bytes` of text are what the tokens stand for. Leaves names, speed and coverage empty.
+Result summarise(const TokenFigures& figures, const TokenFigures& reference,
+                 std::span<const size_t> unit_of, int64_t bytes);
+
+// A model and its subjects at work, passage by passage. Subjects that leave the same multiplications
+// to the engine share one llama_context and take turns; a subject equal to the reference is not
+// computed twice. Memory: the models, their packed copies, a cache of keys and values for each such
+// context, the logits of one passage twice. Not thread safe; what it is given must outlive it.
+class PassageEvaluator {
+ public:
+  PassageEvaluator(const Model& model, std::span<const Subject> subjects,
+                   const Reference& reference, const EvaluationOptions& options);
+  ~PassageEvaluator();
+
+  // Of the reference and then of each subject. Throws Error if the passage is longer than the
+  // context. `done` is how much of all passages is done, for options.on_progress.
+  std::vector<TokenFigures> evaluate(const Passage& passage, double done, double share);
+
+  // Of the reference (0) and the subjects from 1, over all passages so far.
+  double tokens_per_second(size_t number) const;
+  // Decoding the last passage took.
+  double last_seconds(size_t number) const;
+  ModelCoverage coverage(size_t number) const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// One pass over the passages. Figures other than tokens_per_second do not depend on the number of
+// threads. Throws Error if a passage is longer than the context.
 Evaluation evaluate(const Model& model, std::span<const Passage> passages,
                     std::span<const Subject> subjects, const Reference& reference,
                     const EvaluationOptions& options);
