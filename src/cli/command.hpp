@@ -17,6 +17,7 @@ void add_eval(CLI::App& app);
 void add_where(CLI::App& app);
 void add_tasks(CLI::App& app);
 void add_sweep(CLI::App& app);
+void add_report(CLI::App& app);
 void add_run(CLI::App& app);
 void add_explain(CLI::App& app);
 void add_formats(CLI::App& app);

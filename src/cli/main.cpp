@@ -45,6 +45,7 @@ int run(int argc, char** argv) {
   napier::cli::add_where(app);
   napier::cli::add_tasks(app);
   napier::cli::add_sweep(app);
+  napier::cli::add_report(app);
   napier::cli::add_run(app);
   napier::cli::add_explain(app);
   napier::cli::add_formats(app);
@@ -55,9 +56,9 @@ int run(int argc, char** argv) {
     return app.exit(error) == 0 ? ExitCode::ok : ExitCode::wrong_input;
   }
   if (app.get_subcommands().empty()) {
-    return fail(
-        ExitCode::wrong_input,
-        "a subcommand is needed: eval, where, tasks, sweep, run, explain, formats or bench");
+    return fail(ExitCode::wrong_input,
+                "a subcommand is needed: eval, where, tasks, sweep, report, run, explain, formats "
+                "or bench");
   }
   return ExitCode::ok;
 }

@@ -112,10 +112,11 @@ struct TokenFigures {
 Result summarise(const TokenFigures& figures, const TokenFigures& reference,
                  std::span<const size_t> unit_of, int64_t bytes);
 
-// A model and its subjects at work, passage by passage. Subjects that leave the same multiplications
-// to the engine share one llama_context and take turns; a subject equal to the reference is not
-// computed twice. Memory: the models, their packed copies, a cache of keys and values for each such
-// context, the logits of one passage twice. Not thread safe; what it is given must outlive it.
+// A model and its subjects at work, passage by passage. Subjects that leave the same
+// multiplications to the engine share one llama_context and take turns; a subject equal to the
+// reference is not computed twice. Memory: the models, their packed copies, a cache of keys and
+// values for each such context, the logits of one passage twice. Not thread safe; what it is given
+// must outlive it.
 class PassageEvaluator {
  public:
   PassageEvaluator(const Model& model, std::span<const Subject> subjects,

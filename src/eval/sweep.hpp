@@ -39,6 +39,8 @@ struct SweepSpec {
   // What the results depend on, threads not: the same text for the same sweep.
   std::string identity() const;
 };
+// The sources that an identity speaks of. Throws Error if it is none.
+std::vector<SweepSource> sources_of_identity(const std::string& identity);
 
 // Questions of a task that make one unit.
 inline constexpr size_t k_questions_a_unit = 8;

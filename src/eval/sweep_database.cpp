@@ -299,6 +299,12 @@ SweepResults read_sweep_results(const std::string& path) {
   try {
     SqliteStatement version(database, "SELECT value FROM meta WHERE key = 'version'");
     if (version.step()) results.version = version.text(0);
+    SqliteStatement identity(database, "SELECT value FROM meta WHERE key = 'identity'");
+    if (identity.step()) {
+      const auto document = nlohmann::json::parse(identity.text(0), nullptr, false);
+      if (!document.is_object()) throw Error(path + ": its identity is no JSON");
+      results.source_settings = sources_of_identity(document.value("spec", ""));
+    }
     SqliteStatement units(database, "SELECT count(*) FROM unit");
     if (units.step()) results.units_done = static_cast<size_t>(units.integer(0));
     SqliteStatement models(database, "SELECT path, hash FROM model ORDER BY id");

@@ -55,6 +55,7 @@ struct SweepResults {
   std::string version;
   size_t units_done = 0;
   std::vector<Named> models, sources, subjects;  // the first subject is the reference
+  std::vector<SweepSource> source_settings;      // by source
   std::vector<Value> values;
   std::vector<Flip> flips;
 

@@ -231,6 +231,43 @@ std::string scatter_svg(const ScatterPlot& plot) {
   return svg + "</svg>\n";
 }
 
+std::string interval_svg(const IntervalPlot& plot) {
+  constexpr int row_height = 26, left = 210;
+  const int bottom = static_cast<int>(k_top) + row_height * static_cast<int>(plot.rows.size());
+  std::vector<double> xs = {0};
+  for (const auto& row : plot.rows) xs.insert(xs.end(), {row.value, row.low, row.high});
+  const Axis x = axis_for(xs, false, left, k_width - k_right);
+  std::string svg = opening(k_width, bottom + 48) + text_at(12, 22, plot.title, "start", "t", 15);
+  for (const double value : ticks(x.low, x.high, false, 7)) {
+    svg += fmt::format("<line class=\"g\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1}\" y2=\"{2}\"{3}/>",
+                       x.at(value), k_top - 4, bottom,
+                       value == 0 ? " style=\"stroke:var(--soft)\"" : "");
+    svg += text_at(x.at(value), bottom + 16, fmt::format("{:g}", value), "middle", "s", 11);
+  }
+  for (size_t i = 0; i < plot.rows.size(); ++i) {
+    const auto& row = plot.rows[i];
+    const double y = k_top + row_height * (static_cast<double>(i) + 0.5);
+    const char* colour = k_series[i % k_series.size()];
+    // A long plan is cut; its whole text is the tooltip.
+    const std::string name = row.name.size() > 30 ? row.name.substr(0, 28) + "..." : row.name;
+    svg += text_at(left - 10, y + 4, name, "end", "t", 12);
+    if (std::isfinite(row.low) && std::isfinite(row.high)) {
+      svg += fmt::format(
+          "<line x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{:.1f}\" y2=\"{:.1f}\" "
+          "stroke=\"{}\" stroke-width=\"3\" stroke-linecap=\"round\" "
+          "opacity=\"0.5\"/>",
+          x.at(row.low), x.at(row.high), y, y, colour);
+    }
+    if (!std::isfinite(row.value)) continue;
+    svg += fmt::format(
+        "<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"5\" fill=\"{}\"><title>{}: "
+        "{:.3g}</title></circle>",
+        x.at(row.value), y, colour, markup_escaped(row.name), row.value);
+  }
+  svg += text_at((left + k_width - k_right) / 2, bottom + 36, plot.x_label, "middle");
+  return svg + "</svg>\n";
+}
+
 std::string line_svg(const LinePlot& plot) {
   std::vector<double> xs, ys = {0};
   for (const auto& line : plot.lines) {

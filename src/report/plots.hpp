@@ -32,6 +32,17 @@ struct ScatterPlot {
 };
 std::string scatter_svg(const ScatterPlot& plot);
 
+// A value and its interval a row, about a line at 0.
+struct IntervalPlot {
+  struct Row {
+    std::string name;
+    double value = 0, low = 0, high = 0;  // low and high are NaN where there is no interval
+  };
+  std::string title, x_label;
+  std::vector<Row> rows;
+};
+std::string interval_svg(const IntervalPlot& plot);
+
 // Lines over common values of x.
 struct LinePlot {
   struct Line {

@@ -1,4 +1,4 @@
-"""napier sweep: what it stores, resuming after kill -9, several ranks, what it says when it cannot."""
+"""napier sweep: what it stores, resuming after kill -9, several ranks, its messages."""
 import fcntl
 import json
 import os
@@ -75,7 +75,8 @@ def test_results_are_those_of_eval_and_tasks(napier, shared, undisturbed):
             for name in compared:
                 assert values[source, subject, name] == result[name], (source, subject, name)
     piqa = f"piqa={shared('data/tasks/commonsense/piqa.test.json')}"
-    done = napier("tasks", model, "--task", piqa, "--limit", 10, "--arith", "bf16,lmul-m4", "--json")
+    done = napier("tasks", model, "--task", piqa, "--limit", 10, "--arith", "bf16,lmul-m4",
+                  "--json")
     task = json.loads(done.stdout)["tasks"][0]
     for subject, result in enumerate([task["reference"], *task["results"]]):
         for name, measure in result["measures"].items():
@@ -133,7 +134,8 @@ def test_killed_ten_times_it_resumes_to_the_same_database(build_dir, spec, undis
 def mpirun(count, *command):
     if not shutil.which("mpirun"):
         pytest.skip("SKIPPED: needs mpirun (openmpi-bin)")
-    environment = os.environ | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    as_root = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    environment = os.environ | as_root
     return ["mpirun", "--oversubscribe", "-n", str(count), *map(str, command)], environment
 
 
