@@ -1,9 +1,11 @@
 // napier sweep: models by arithmetics by texts and tasks, into a database.
 #include <fmt/format.h>
 
+#include <map>
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "cli/command.hpp"
@@ -55,11 +57,14 @@ void sweep_on(Ranks& ranks, const SweepSpec& spec, const std::string& path) {
   for (const SweepUnit& unit : all) {
     if (!done.contains(unit)) left.push_back(unit);
   }
+  std::map<std::pair<size_t, size_t>, size_t> missing;  // units, by model and source
+  for (const SweepUnit& unit : left) ++missing[{unit.model, unit.source}];
   ProgressLine progress;
   size_t stored = 0;
   const auto store = [&](const UnitResult& result) {
     database.store(result);
     ++stored;
+    if (--missing[{result.unit.model, result.unit.source}] == 0) database.finish(all);
     progress.show(fmt::format("unit {} of {}", done.size() + stored, all.size()),
                   static_cast<double>(stored) / static_cast<double>(left.size()));
   };

@@ -257,12 +257,15 @@ void SweepDatabase::finish(std::span<const SweepUnit> all) {
     bool& so_far = complete.try_emplace({unit.model, unit.source}, true).first->second;
     so_far = so_far && there.contains(unit);
   }
+  SqliteStatement old(database_, "SELECT DISTINCT model, source FROM result");
+  while (old.step()) {
+    complete[{static_cast<size_t>(old.integer(0)), static_cast<size_t>(old.integer(1))}] = false;
+  }
   SqliteTransaction transaction(database_);
-  database_.run("DELETE FROM result");
   SqliteStatement insert(database_, "INSERT INTO result VALUES (?, ?, ?, ?, ?)");
   const size_t subjects = 1 + spec_->subjects.size();
   for (const auto& [place, is_complete] : complete) {
-    if (!is_complete) continue;
+    if (!is_complete) continue;  // or its results are there already
     const auto [model, source] = place;
     const SweepSource& s = spec_->sources[source];
     const bool choice = !s.task.empty() && read_task(s.task + "=" + s.path, 1).is_choice();

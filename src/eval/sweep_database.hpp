@@ -22,7 +22,8 @@ class SweepDatabase {
 
   std::set<SweepUnit> done();
   void store(const UnitResult& result);
-  // Computes the results of every model and source of which all units are done.
+  // Computes the results of every model and source of which all units are done, if they are not
+  // there yet.
   void finish(std::span<const SweepUnit> all);
 
  private:
