@@ -52,7 +52,7 @@ margin-right:.5em;vertical-align:baseline}
 .plots{display:grid;gap:16px;margin-top:16px;
 grid-template-columns:repeat(auto-fit,minmax(min(100%,480px),1fr))}
 figure{margin:0;overflow-x:auto}
-figure svg{max-width:100%;min-width:500px;height:auto;display:block;margin:0 auto}
+figure svg{max-width:100%;min-width:420px;height:auto;display:block;margin:0 auto}
 figcaption{color:var(--soft);font-size:.85rem;text-align:center}
 pre{overflow-x:auto;background:var(--back);border:1px solid var(--line);border-radius:8px;
 padding:12px;font-size:.82rem}
