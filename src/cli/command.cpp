@@ -14,6 +14,7 @@
 #include <sstream>
 
 #include "napier/error.hpp"
+#include "recipes/recipe.hpp"
 
 namespace napier::cli {
 namespace {
@@ -52,6 +53,22 @@ std::string read_text(const std::string& path) {
   if (text.ends_with('\n')) text.pop_back();  // as llama.cpp reads a prompt from a file
   if (text.empty()) throw Error(path + ": the text is empty");
   return text;
+}
+
+std::vector<Subject> subjects_of(const std::string& arithmetics,
+                                 const std::vector<std::string>& plans) {
+  std::vector<Subject> subjects;
+  if (!arithmetics.empty()) {
+    for (const std::string& name : split_list(arithmetics)) {
+      subjects.push_back({name, Plan{{{"*", parse_arithmetic(name)}}}});
+    }
+  }
+  for (const std::string& text : plans) {
+    const Recipe recipe = plan_argument(text);
+    subjects.push_back({recipe.name, recipe.plan});
+  }
+  if (subjects.empty()) throw Error("nothing to evaluate: give --arith LIST or --plan PLAN");
+  return subjects;
 }
 
 Output::Output(std::string path, const std::vector<std::string>& read) : path_(std::move(path)) {

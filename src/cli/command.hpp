@@ -7,11 +7,17 @@
 #include <string_view>
 #include <vector>
 
+#include "eval/evaluation.hpp"
+
 namespace napier::cli {
 
 // Each adds its subcommand to `app`; what it parses into lives as long as `app`. To run it is the
 // subcommand's callback; it throws napier::Error.
 void add_eval(CLI::App& app);
+void add_where(CLI::App& app);
+void add_tasks(CLI::App& app);
+void add_sweep(CLI::App& app);
+void add_report(CLI::App& app);
 void add_run(CLI::App& app);
 void add_explain(CLI::App& app);
 void add_formats(CLI::App& app);
@@ -23,6 +29,11 @@ enum ExitCode : int { ok = 0, failed = 1, wrong_input = 2 };
 
 // The text of a file, without a newline at its end. Throws Error if it is not there or is empty.
 std::string read_text(const std::string& path);
+
+// What --arith and --plan name: arithmetics, each for every matrix multiplication, then plans.
+// Throws Error if that is nothing.
+std::vector<Subject> subjects_of(const std::string& arithmetics,
+                                 const std::vector<std::string>& plans);
 
 // Where a result goes: a file, replaced as a whole when the result is there, or stdout.
 class Output {

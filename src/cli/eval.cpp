@@ -2,7 +2,10 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <filesystem>
+#include <fstream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -16,6 +19,7 @@
 #include "napier/error.hpp"
 #include "recipes/recipe.hpp"
 #include "report/evaluation_report.hpp"
+#include "report/npy_file.hpp"
 
 namespace napier::cli {
 namespace {
@@ -25,65 +29,147 @@ struct EvalArguments {
   std::string text;
   std::string arithmetics;
   std::vector<std::string> plans;
+  std::string reference = "f32";
+  std::string jsonl_field;
+  std::string separator;
+  std::string logits;
+  int chunks = 0;
   EvaluationOptions options;
   std::string cache = "f32";
   bool json = false;
   bool csv = false;
   bool verbose = false;
   std::string output;
+
+  bool documents() const { return !jsonl_field.empty() || !separator.empty(); }
 };
 
-std::vector<Subject> subjects_of(const EvalArguments& arguments) {
-  std::vector<Subject> subjects;
-  if (!arguments.arithmetics.empty()) {
-    for (const std::string& name : split_list(arguments.arithmetics)) {
-      subjects.push_back({name, Plan{{{"*", parse_arithmetic(name)}}}});
+// "\\n" as a shell passes it on is a newline, "\\t" a tab, "\\\\" a backslash.
+std::string unescaped(const std::string& text) {
+  std::string result;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char next = text[i] == '\\' && i + 1 < text.size() ? text[i + 1] : '\0';
+    const char meant = next == 'n' ? '\n' : next == 't' ? '\t' : next == '\\' ? '\\' : '\0';
+    result += meant ? meant : text[i];
+    i += meant != '\0';
+  }
+  return result;
+}
+
+std::vector<Passage> passages_of(const EvalArguments& arguments, const Model& model,
+                                 const std::string& text) {
+  const int context = arguments.options.context;
+  if (!arguments.documents()) return chunk_passages(model, text, context, arguments.chunks);
+  const std::vector<std::string> documents =
+      arguments.separator.empty()
+          ? read_jsonl_documents(text, arguments.jsonl_field, arguments.text)
+          : split_documents(text, unescaped(arguments.separator));
+  return document_passages(model, documents, context, arguments.chunks);
+}
+
+// Files of logits: the reference's is 0.npy, the subjects' follow in order.
+class LogitsFolder {
+ public:
+  LogitsFolder(const std::string& path, const std::vector<Subject>& subjects,
+               const Reference& reference, size_t width)
+      : targets_(path + "/targets.npy", 0) {
+    files_.emplace_back(std::in_place, path + "/0.npy", width);
+    for (size_t i = 0; i < subjects.size(); ++i) {
+      const bool same = !reference.model && subjects[i].plan == reference.subject.plan;
+      files_.push_back(same ? std::nullopt
+                            : std::optional<NpyFile>(std::in_place,
+                                                     fmt::format("{}/{}.npy", path, i + 1), width));
     }
   }
-  for (const std::string& text : arguments.plans) {
-    const Recipe recipe = plan_argument(text);
-    subjects.push_back({recipe.name, recipe.plan});
+
+  void append(size_t number, std::span<const Token> scored, std::span<const float> rows) {
+    files_[number]->append(rows);
+    if (number == 0) targets_.append(scored);
   }
-  if (subjects.empty()) throw Error("nothing to evaluate: give --arith LIST or --plan PLAN");
-  return subjects;
+
+  void finish() {
+    targets_.finish();
+    for (auto& file : files_) {
+      if (file) file->finish();
+    }
+  }
+
+ private:
+  NpyFile targets_;
+  std::vector<std::optional<NpyFile>> files_;
+};
+
+bool is_model_file(const std::string& path) {
+  char magic[4] = {};
+  return std::ifstream(path, std::ios::binary).read(magic, 4) &&
+         std::string_view(magic, 4) == "GGUF";
 }
 
 void run_eval(EvalArguments& arguments) {
-  const std::vector<Subject> subjects = subjects_of(arguments);
+  const std::vector<Subject> subjects = subjects_of(arguments.arithmetics, arguments.plans);
   EvaluationOptions& options = arguments.options;
   options.cache = arguments.cache == "f16" ? CacheType::f16 : CacheType::f32;
+  // A chunk's second half is scored, a document as a whole.
+  options.max_outputs =
+      arguments.documents() ? options.context : options.context - options.context / 2;
   options.check();
+  if (arguments.chunks < 0) {
+    throw Error(fmt::format("{} chunks cannot be evaluated: 0 means all", arguments.chunks));
+  }
   set_engine_verbose(arguments.verbose);
+  Reference reference;
+  const bool other_model = is_model_file(arguments.reference);
+  if (!other_model) {
+    const Recipe recipe = plan_argument(arguments.reference);
+    reference.subject = {recipe.name, recipe.plan};
+  }
 
   std::vector<std::string> read = arguments.plans;
-  read.insert(read.end(), {arguments.model, arguments.text});
+  read.insert(read.end(), {arguments.model, arguments.text, arguments.reference});
   Output output(arguments.output, read);
   check_gguf_header(arguments.model);
   const std::string text = read_text(arguments.text);
   // A token is no less than a byte, but for one at each end that the model may add.
-  if (text.size() + 2 < static_cast<size_t>(options.context)) {
+  if (!arguments.documents() && text.size() + 2 < static_cast<size_t>(options.context)) {
     throw Error(
         fmt::format("{}: the text has {} bytes, too few for one chunk of {} tokens; give a "
                     "longer text or a smaller --ctx",
                     arguments.text, text.size(), options.context));
   }
   probe_model(arguments.model, options.context_options(), text);
+  if (other_model) probe_model(arguments.reference, options.context_options(), text);
 
   const Model model(arguments.model);
-  const std::vector<Token> tokens = model.tokenise(text, true, false);
-  options.chunks = count_chunks(tokens.size(), options);
+  std::optional<Model> reference_model;
+  if (other_model) {
+    reference.model = &reference_model.emplace(arguments.reference);
+    check_same_vocabulary(model, *reference_model);
+  }
+  const std::vector<Passage> passages = passages_of(arguments, model, text);
   if (options.context > model.training_context()) {
     warn(fmt::format("--ctx {} is longer than the {} tokens that the model was trained on",
                      options.context, model.training_context()));
   }
 
+  std::optional<LogitsFolder> logits;
+  if (!arguments.logits.empty()) {
+    std::error_code ignored;  // opening the files says what is wrong
+    std::filesystem::create_directories(arguments.logits, ignored);
+    logits.emplace(arguments.logits, subjects, reference,
+                   static_cast<size_t>(model.vocabulary_size()));
+    options.on_logits = [&](size_t number, auto scored, auto rows) {
+      logits->append(number, scored, rows);
+    };
+  }
   ProgressLine progress;
   options.on_progress = [&](std::string_view subject, double done) {
     progress.show(subject, done);
   };
-  Evaluation evaluation = evaluate(model, tokens, subjects, options);
+  Evaluation evaluation = evaluate(model, passages, subjects, reference, options);
   progress.clear();
+  if (logits) logits->finish();
   evaluation.text = arguments.text;
+  evaluation.documents = arguments.documents();
   output.write(arguments.json  ? evaluation_json(evaluation)
                : arguments.csv ? evaluation_csv(evaluation)
                                : evaluation_table(evaluation));
@@ -121,8 +207,27 @@ void add_eval(CLI::App& app) {
       ->allow_extra_args(false);
   command->add_option("-c,--ctx", arguments->options.context, "tokens a chunk")
       ->capture_default_str();
-  command->add_option("--chunks", arguments->options.chunks, "chunks of the text; 0: all of it")
+  command->add_option("--chunks", arguments->chunks, "chunks or documents; 0: all of the text")
       ->capture_default_str();
+  CLI::Option* jsonl =
+      command
+          ->add_option("--jsonl", arguments->jsonl_field,
+                       "documents in place of chunks: one JSON object a line, the text in FIELD")
+          ->type_name("FIELD");
+  command
+      ->add_option("--separator", arguments->separator,
+                   "documents in place of chunks: what stands between them, with \\n and \\t")
+      ->type_name("TEXT")
+      ->excludes(jsonl);
+  command
+      ->add_option("--reference", arguments->reference,
+                   "what is compared with: a plan, or another model of the same vocabulary in f32")
+      ->type_name("PLAN|FILE")
+      ->capture_default_str();
+  command
+      ->add_option("--logits", arguments->logits,
+                   "write the logits of every scored token there, as NumPy files")
+      ->type_name("FOLDER");
   command->add_option("-t,--threads", arguments->options.threads, "threads to compute with")
       ->capture_default_str();
   command->add_option("--kv", arguments->cache, "what keys and values are cached in: f32 or f16")
@@ -137,7 +242,9 @@ void add_eval(CLI::App& app) {
       "Examples:\n"
       "  napier eval MODEL.gguf --text FILE --arith bf16,fp8_e4m3,fp8_e5m2,lmul-m4,lmul-m3\n"
       "  napier eval MODEL.gguf --text FILE --plan recipes/lmul-attention.toml --plan 'kq-* -> "
-      "bf16'");
+      "bf16'\n"
+      "  napier eval Q4.gguf --text FILE --separator '\\n\\n\\n' --reference MODEL.gguf --arith "
+      "f32");
   command->callback([arguments] { run_eval(*arguments); });
 }
 

@@ -23,6 +23,7 @@ struct LeagueArguments {
   std::vector<std::string> texts;
   std::string arithmetics;
   EvaluationOptions options;
+  int chunks = 8;
   bool json = false;
   bool csv = false;
   std::string output;
@@ -34,10 +35,11 @@ League run_one(const LeagueArguments& arguments, const std::string& path,
                ProgressLine& progress) {
   const std::string text = read_text(text_path);
   EvaluationOptions options = arguments.options;
+  options.max_outputs = options.context - options.context / 2;  // a chunk's second half is scored
   probe_model(path, options.context_options(), text);
   const Model model(path);
-  const std::vector<Token> tokens = model.tokenise(text, true, false);
-  options.chunks = count_chunks(tokens.size(), options);
+  const std::vector<Passage> passages =
+      chunk_passages(model, text, options.context, arguments.chunks);
   options.on_progress = [&](std::string_view subject, double done) {
     progress.show(fmt::format("{}, {}: {}", path, text_path, subject), done);
   };
@@ -48,13 +50,16 @@ League run_one(const LeagueArguments& arguments, const std::string& path,
   if (subjects.empty()) {
     throw Error(path + ": no matrix has rows that the arithmetics' blocks divide");
   }
-  league.evaluation = evaluate(model, tokens, subjects, options);
+  league.evaluation = evaluate(model, passages, subjects, {}, options);
   league.evaluation.text = text_path;
   return league;
 }
 
 void run_league(const LeagueArguments& arguments) {
   arguments.options.check();
+  if (arguments.chunks < 0) {
+    throw Error(fmt::format("{} chunks cannot be evaluated: 0 means all", arguments.chunks));
+  }
   const std::vector<std::string> names =
       arguments.arithmetics.empty() ? league_names() : split_list(arguments.arithmetics);
   for (const std::string& name : names) parse_arithmetic(name);
@@ -85,7 +90,6 @@ void add_league(CLI::App& app) {
       "league", "One table of all arithmetics: bits, quality and speed on models and texts");
   auto arguments = std::make_shared<LeagueArguments>();
   arguments->options.threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-  arguments->options.chunks = 8;
   command->add_option("models", arguments->models, "GGUF files")
       ->required()
       ->type_name("MODEL.gguf...");
@@ -99,7 +103,7 @@ void add_league(CLI::App& app) {
       ->type_name("LIST");
   command->add_option("-c,--ctx", arguments->options.context, "tokens a chunk")
       ->capture_default_str();
-  command->add_option("--chunks", arguments->options.chunks, "chunks of each text; 0: all of it")
+  command->add_option("--chunks", arguments->chunks, "chunks of each text; 0: all of it")
       ->capture_default_str();
   command->add_option("-t,--threads", arguments->options.threads, "threads to compute with")
       ->capture_default_str();

@@ -7,6 +7,8 @@
 #include <cstdio>
 #include <exception>
 #include <new>
+#include <string>
+#include <vector>
 
 #include "cli/command.hpp"
 #include "napier/error.hpp"
@@ -42,6 +44,10 @@ int run(int argc, char** argv) {
   });
   app.footer("Example: napier eval MODEL.gguf --text FILE --arith bf16,fp8_e4m3,lmul-m4");
   napier::cli::add_eval(app);
+  napier::cli::add_where(app);
+  napier::cli::add_tasks(app);
+  napier::cli::add_sweep(app);
+  napier::cli::add_report(app);
   napier::cli::add_run(app);
   napier::cli::add_explain(app);
   napier::cli::add_formats(app);
@@ -53,8 +59,12 @@ int run(int argc, char** argv) {
     return app.exit(error) == 0 ? ExitCode::ok : ExitCode::wrong_input;
   }
   if (app.get_subcommands().empty()) {
+    std::vector<std::string> names;
+    for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+      names.push_back(command->get_name());
+    }
     return fail(ExitCode::wrong_input,
-                "a subcommand is needed: eval, league, run, explain, formats or bench");
+                fmt::format("a subcommand is needed: one of {}", fmt::join(names, ", ")));
   }
   return ExitCode::ok;
 }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 namespace napier {
 
@@ -13,13 +12,8 @@ double log_sum_exp(std::span<const float> logits) {
   return largest + std::log(sum);
 }
 
-double negative_log_likelihood(std::span<const float> logits, size_t target) {
-  return log_sum_exp(logits) - logits[target];
-}
-
-double kl_divergence(std::span<const float> reference, std::span<const float> other) {
-  const double reference_norm = log_sum_exp(reference);
-  const double other_norm = log_sum_exp(other);
+double kl_divergence(std::span<const float> reference, double reference_norm,
+                     std::span<const float> other, double other_norm) {
   double sum = 0;
   for (size_t i = 0; i < reference.size(); ++i) {
     const double log_p = reference[i] - reference_norm;
@@ -29,36 +23,27 @@ double kl_divergence(std::span<const float> reference, std::span<const float> ot
   return sum;
 }
 
-size_t argmax(std::span<const float> logits) {
-  return static_cast<size_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
-}
-
-Perplexity perplexity(std::span<const double> nll) {
-  const auto count = static_cast<double>(nll.size());
-  double sum = 0;
-  double squares = 0;
-  for (const double value : nll) {
-    sum += value;
-    squares += value * value;
+size_t TopTokens::shared_with(const TopTokens& other) const {
+  const auto end = other.tokens.begin() + static_cast<ptrdiff_t>(other.count);
+  size_t shared = 0;
+  for (size_t i = 0; i < count; ++i) {
+    shared += std::find(other.tokens.begin(), end, tokens[i]) != end;
   }
-  const double mean = sum / count;
-  const double variance = squares / count - mean * mean;
-  Perplexity result{std::exp(mean), 0};
-  if (variance > 0 && count > 1) result.error = result.value * std::sqrt(variance / (count - 1));
-  if (std::isnan(mean)) result.error = mean;
-  return result;
+  return shared;
 }
 
-double percentile(std::vector<double> values, double fraction) {
-  const bool any_nan =
-      std::any_of(values.begin(), values.end(), [](double v) { return std::isnan(v); });
-  if (values.empty() || any_nan) return std::numeric_limits<double>::quiet_NaN();
-  std::sort(values.begin(), values.end());
-  const double place = fraction * static_cast<double>(values.size() - 1);
-  const auto lower = static_cast<size_t>(place);
-  const size_t upper = std::min(lower + 1, values.size() - 1);
-  const double weight = place - static_cast<double>(lower);
-  return (1 - weight) * values[lower] + weight * values[upper];
+TopTokens top_tokens(std::span<const float> logits) {
+  TopTokens top;
+  for (uint32_t token = 0; token < logits.size(); ++token) {
+    const bool full = top.count == TopTokens::k_most;
+    if (full && !(logits[token] > logits[top.tokens.back()])) continue;
+    size_t place = full ? top.count - 1 : top.count++;
+    for (; place > 0 && logits[token] > logits[top.tokens[place - 1]]; --place) {
+      top.tokens[place] = top.tokens[place - 1];
+    }
+    top.tokens[place] = token;
+  }
+  return top;
 }
 
 }  // namespace napier

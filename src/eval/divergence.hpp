@@ -1,33 +1,31 @@
-// How far logits are from a text's tokens and from a reference's logits.
+// How far one row of logits is from a text's token and from a reference's row.
 #pragma once
 
+#include <array>
 #include <cstddef>
+#include <cstdint>
 #include <span>
-#include <vector>
 
 namespace napier {
 
 // log(sum of exp(logits)), in double, stable for any finite logits.
 double log_sum_exp(std::span<const float> logits);
 
-// -log p(target): natural logarithm, softmax in double.
-double negative_log_likelihood(std::span<const float> logits, size_t target);
+// KL(reference || other) of two rows of logits in nats, not below 0 but for rounding; the norms are
+// their log_sum_exp().
+double kl_divergence(std::span<const float> reference, double reference_norm,
+                     std::span<const float> other, double other_norm);
 
-// KL(reference || other) of two rows of logits, in nats, not below 0 but for rounding.
-double kl_divergence(std::span<const float> reference, std::span<const float> other);
+// The likeliest tokens, first the likeliest; of equals the lower token. Fewer if the row is
+// shorter.
+struct TopTokens {
+  static constexpr size_t k_most = 5;
+  std::array<uint32_t, k_most> tokens = {};
+  size_t count = 0;
 
-// The first of the largest.
-size_t argmax(std::span<const float> logits);
-
-// exp(mean) of negative log-likelihoods and the error of that, as llama-perplexity has them: the
-// standard error of the mean times the perplexity. Too few values or none: an error of 0 or NaN.
-struct Perplexity {
-  double value = 0;
-  double error = 0;
+  // How many of this one's tokens the other has too.
+  size_t shared_with(const TopTokens& other) const;
 };
-Perplexity perplexity(std::span<const double> nll);
-
-// The value below which `fraction` of the values lie, linear between neighbours; NaN for none.
-double percentile(std::vector<double> values, double fraction);
+TopTokens top_tokens(std::span<const float> logits);
 
 }  // namespace napier

@@ -231,6 +231,7 @@ void compute_node(Backend& backend, const ggml_tensor* node, PlanRun& plan,
   KernelKind kernel;
   try {
     kernel = compute_matmul(node, context);
+    if (plan.observer()) plan.observer()(MatmulObservation(matmul->name, node, pool));
   } catch (const Error& error) {
     throw Error(std::string(matmul->name) + ": " + error.what(), error.blame());
   }

@@ -12,8 +12,10 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "ggml/observation.hpp"
 #include "napier/gemm.hpp"
 #include "napier/plan.hpp"
 
@@ -65,6 +67,11 @@ class PlanRun {
   // Whether there was any such graph.
   bool met_matmuls() const;
 
+  // Shows every matrix multiplication that the plan names, once it is computed; what the observer
+  // throws fails the computation. Set while nothing is computed.
+  void observe(MatmulObserver observer) { observer_ = std::move(observer); }
+  const MatmulObserver& observer() const { return observer_; }
+
   // For the backend.
   void record_met(std::optional<size_t> rule);
   void record(std::string_view name, size_t rule, KernelKind kernel, uint64_t multiplications);
@@ -75,6 +82,7 @@ class PlanRun {
  private:
   const Plan plan_;
   std::vector<uint32_t> arithmetic_ids_;
+  MatmulObserver observer_;
   mutable std::mutex mutex_;
   std::map<std::string, CoverageEntry, std::less<>> entries_;  // by name and kernel
   std::map<std::string, EngineEntry, std::less<>> engine_;

@@ -5,6 +5,9 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
+#include <map>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -20,8 +23,23 @@ constexpr int k_max_ubatch = 2048;
 
 }  // namespace
 
-void Context::Deleter::operator()(llama_context* context) const { llama_free(context); }
-void Context::Deleter::operator()(ggml_threadpool* threads) const { ggml_threadpool_free(threads); }
+struct Context::Engine {
+  struct Deleter {
+    void operator()(llama_context* context) const { llama_free(context); }
+    void operator()(ggml_threadpool* threads) const { ggml_threadpool_free(threads); }
+  };
+
+  static bool on_node(ggml_tensor* node, bool ask, void* engine) {
+    return GraphCensus::on_node(node, ask, static_cast<Engine*>(engine)->census);
+  }
+
+  int thread_count = 0;
+  GraphCensus* census = nullptr;                   // of the context whose turn it is
+  const PlanRun* turn = nullptr;                   // and its plan
+  std::map<std::string, bool, std::less<>> taken;  // whether the plan names a multiplication
+  std::unique_ptr<ggml_threadpool, Deleter> threads;
+  std::unique_ptr<llama_context, Deleter> context;
+};
 
 void ContextOptions::check() const {
   if (context < 2) {
@@ -40,11 +58,9 @@ void ContextOptions::check() const {
 }
 
 Context::Context(const Model& model, const Plan& plan, const ContextOptions& options)
-    : model_(&model),
-      run_(std::make_shared<PlanRun>(plan)),
-      census_(std::make_unique<GraphCensus>()),
-      thread_count_(options.threads) {
+    : Context(std::make_shared<Engine>(), model, plan) {
   options.check();
+  engine_->thread_count = options.threads;
   llama_context_params params = llama_context_default_params();
   params.n_ctx = static_cast<uint32_t>(options.context);
   params.n_batch = params.n_ctx;
@@ -56,13 +72,13 @@ Context::Context(const Model& model, const Plan& plan, const ContextOptions& opt
   params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
   params.type_k = params.type_v = options.cache == CacheType::f32 ? GGML_TYPE_F32 : GGML_TYPE_F16;
   params.no_perf = true;
-  params.cb_eval = GraphCensus::on_node;
-  params.cb_eval_user_data = census_.get();
+  params.cb_eval = Engine::on_node;
+  params.cb_eval_user_data = engine_.get();
 
   clear_engine_error();
   activate();
-  context_.reset(llama_init_from_model(model.handle(), params));
-  if (!context_) {
+  engine_->context.reset(llama_init_from_model(model.handle(), params));
+  if (!engine_->context) {
     throw Error(model.path() + ": llama.cpp makes no context of " +
                     std::to_string(options.context) + " tokens: " + first_engine_error(),
                 Blame::environment);
@@ -71,15 +87,35 @@ Context::Context(const Model& model, const Plan& plan, const ContextOptions& opt
   // work.
   ggml_threadpool_params threads = ggml_threadpool_params_default(options.threads);
   threads.poll = 0;
-  threads_.reset(ggml_threadpool_new(&threads));
-  if (threads_) llama_attach_threadpool(context_.get(), threads_.get(), threads_.get());
+  engine_->threads.reset(ggml_threadpool_new(&threads));
+  ggml_threadpool* pool = engine_->threads.get();
+  if (pool) llama_attach_threadpool(handle(), pool, pool);
 }
+
+Context::Context(std::shared_ptr<Engine> engine, const Model& model, const Plan& plan)
+    : model_(&model),
+      run_(std::make_shared<PlanRun>(plan)),
+      census_(std::make_unique<GraphCensus>()),
+      engine_(std::move(engine)) {}
+
+std::optional<Context> Context::sibling(const Plan& plan) const {
+  const auto differs = [&](const auto& entry) {
+    return plan.match(entry.first).has_value() != entry.second;
+  };
+  const auto& taken = engine_->taken;
+  if (taken.empty() || std::any_of(taken.begin(), taken.end(), differs)) return std::nullopt;
+  return Context(engine_, *model_, plan);
+}
+
+llama_context* Context::handle() const { return engine_->context.get(); }
 
 void Context::activate() const {
   BackendSettings settings = backend_settings();
-  settings.threads = thread_count_;
+  settings.threads = engine_->thread_count;
   configure_backend(std::move(settings));
   set_active_plan(run_);
+  engine_->census = census_.get();
+  engine_->turn = run_.get();
 }
 
 void Context::decode(std::span<const Token> tokens, int outputs) {
@@ -102,11 +138,14 @@ void Context::decode(std::span<const Token> tokens, int outputs) {
   batch.seq_id = sequence_ids.data();
   batch.logits = wanted.data();
 
+  if (position_ > 0 && engine_->turn != run_.get()) {
+    throw Error("a context went on without clear() after a sibling's turn", Blame::environment);
+  }
   clear_engine_error();
   clear_backend_error();
   activate();
-  const int32_t result = llama_decode(context_.get(), batch);
-  llama_synchronize(context_.get());
+  const int32_t result = llama_decode(handle(), batch);
+  llama_synchronize(handle());
   if (result != 0) {
     // -2 is llama.cpp's code for memory that ran out.
     const Blame blame = warm_ || result == -2 ? Blame::environment : Blame::input;
@@ -123,14 +162,22 @@ void Context::decode(std::span<const Token> tokens, int outputs) {
 }
 
 std::span<const float> Context::logits(int index) const {
-  const float* row = llama_get_logits_ith(context_.get(), index - outputs_);
+  const float* row = llama_get_logits_ith(handle(), index - outputs_);
   if (!row) throw Error(model_->path() + ": the model gives no logits: it is no language model");
   return {row, static_cast<size_t>(model_->vocabulary_size())};
 }
 
 void Context::clear() {
-  llama_memory_clear(llama_get_memory(context_.get()), true);
+  llama_memory_clear(llama_get_memory(handle()), true);
   position_ = 0;
+}
+
+int Context::keep(int count) {
+  if (count >= position_) return position_;
+  if (!llama_memory_seq_rm(llama_get_memory(handle()), 0, count, -1)) count = 0;
+  if (count == 0) clear();
+  position_ = count;
+  return position_;
 }
 
 void Context::warm_up() {
@@ -139,10 +186,21 @@ void Context::warm_up() {
   decode(tokens, 1);
   clear();
   check_every_rule_decides(run_->plan(), *census_);
+  for (const auto& [name, count] : census_->matmuls()) {
+    engine_->taken[name] = run_->match(name).has_value();
+  }
   // What is left to the engine for a single token is then too small to share between threads.
-  if (coverage().engine == 0) llama_set_n_threads(context_.get(), 1, thread_count_);
+  if (coverage().engine == 0) llama_set_n_threads(handle(), 1, engine_->thread_count);
   census_->clear();
   run_->reset_coverage();
+}
+
+void Context::observe(MatmulObserver observer) { run_->observe(std::move(observer)); }
+
+std::vector<std::string> Context::matmul_names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, taken] : engine_->taken) names.push_back(name);
+  return names;
 }
 
 ModelCoverage Context::coverage() const {

@@ -3,14 +3,17 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
+#include <string>
+#include <vector>
 
+#include "ggml/observation.hpp"
 #include "model/coverage.hpp"
 #include "model/graph_census.hpp"
 #include "model/model.hpp"
 #include "napier/plan.hpp"
 
-struct ggml_threadpool;
 struct llama_context;
 
 namespace napier {
@@ -37,7 +40,13 @@ class Context {
  public:
   Context(const Model& model, const Plan& plan, const ContextOptions& options);
 
-  llama_context* handle() const { return context_.get(); }
+  // Another plan on the same llama_context, which takes no further memory: the two take turns, and
+  // each begins its turn with clear(). After warm_up(); nothing unless the plan leaves the same
+  // multiplications to the engine, for the graph is laid out for that.
+  std::optional<Context> sibling(const Plan& plan) const;
+
+  llama_context* handle() const;
+  const Model& model() const { return *model_; }
 
   // Appends tokens to the sequence. The last `outputs` of them get logits. The error thrown by the
   // first decode is the plan's or the model's (input), by later ones the machine's.
@@ -46,29 +55,34 @@ class Context {
   std::span<const float> logits(int index) const;
   // Forgets the sequence.
   void clear();
+  // Forgets all but the first `count` tokens, or all where the model's memory cannot be cut.
+  // Returns how many are left.
+  int keep(int count);
 
   // Decodes a token or two and forgets them: weights get packed, and the plan is held against the
   // model's graph. Throws Error if a rule decides nothing. Leaves coverage empty.
   void warm_up();
+
+  // Shows each matrix multiplication that the plan names once it is computed, from now on.
+  void observe(MatmulObserver observer);
+
+  // The names of the model's matrix multiplications, as plans match them. After warm_up().
+  std::vector<std::string> matmul_names() const;
 
   // What has been computed so far in which arithmetic. Throws Error (environment) if a matrix
   // multiplication that the plan names was not run by Napier.
   ModelCoverage coverage() const;
 
  private:
-  struct Deleter {
-    void operator()(llama_context* context) const;
-    void operator()(ggml_threadpool* threads) const;
-  };
+  struct Engine;  // the llama_context and what siblings share of it
 
+  Context(std::shared_ptr<Engine> engine, const Model& model, const Plan& plan);
   void activate() const;  // the plan and the threads of the backend, which all contexts share
 
   const Model* model_;
   std::shared_ptr<PlanRun> run_;
-  std::unique_ptr<GraphCensus> census_;  // llama.cpp holds its address
-  std::unique_ptr<ggml_threadpool, Deleter> threads_;
-  std::unique_ptr<llama_context, Deleter> context_;
-  int thread_count_;
+  std::unique_ptr<GraphCensus> census_;  // the engine holds its address
+  std::shared_ptr<Engine> engine_;
   bool warm_ = false;
   int position_ = 0;
   int outputs_ = 0;

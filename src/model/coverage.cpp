@@ -1,7 +1,7 @@
 #include "model/coverage.hpp"
 
 #include <algorithm>
-#include <cctype>
+#include <charconv>
 #include <optional>
 #include <set>
 
@@ -13,6 +13,34 @@ namespace {
 std::string rule_text(const Plan& plan, size_t rule) {
   return "rule " + std::to_string(rule + 1) + " of the plan, '" + plan.rules[rule].pattern +
          " -> " + display_name(plan.rules[rule].arithmetic) + "',";
+}
+
+struct Name {
+  std::string_view role;
+  std::string_view layer;  // digits, or nothing
+};
+
+Name parse_name(std::string_view name) {
+  Name parsed;
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  if (name.starts_with("blk.")) {
+    size_t end = 4;
+    while (end < name.size() && is_digit(name[end])) ++end;
+    if (end > 4 && end < name.size() && name[end] == '.') {
+      parsed.layer = name.substr(4, end - 4);
+      name.remove_prefix(end + 1);
+    }
+  }
+  if (name.ends_with(".weight")) name.remove_suffix(7);
+  const size_t dash = name.find_last_of("-_");
+  if (dash != std::string_view::npos && dash > 0 && dash + 1 < name.size() &&
+      (name[dash] == '-' || name.starts_with("node_")) &&
+      std::all_of(name.begin() + static_cast<ptrdiff_t>(dash) + 1, name.end(), is_digit)) {
+    if (name[dash] == '-') parsed.layer = name.substr(dash + 1);
+    name = name.substr(0, dash);
+  }
+  parsed.role = name;
+  return parsed;
 }
 
 // A few names and how many there are in all.
@@ -47,21 +75,14 @@ double ModelCoverage::elementwise_share() const {
   return all == 0 ? 0 : native / all;
 }
 
-std::string role_of(std::string_view name) {
-  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
-  if (name.starts_with("blk.")) {
-    size_t end = 4;
-    while (end < name.size() && is_digit(name[end])) ++end;
-    if (end > 4 && end < name.size() && name[end] == '.') name.remove_prefix(end + 1);
-  }
-  if (name.ends_with(".weight")) name.remove_suffix(7);
-  const size_t dash = name.find_last_of("-_");
-  if (dash != std::string_view::npos && dash > 0 && dash + 1 < name.size() &&
-      (name[dash] == '-' || name.starts_with("node_")) &&
-      std::all_of(name.begin() + static_cast<ptrdiff_t>(dash) + 1, name.end(), is_digit)) {
-    name = name.substr(0, dash);
-  }
-  return std::string(name);
+std::string role_of(std::string_view name) { return std::string(parse_name(name).role); }
+
+std::optional<int> layer_of(std::string_view name) {
+  const std::string_view digits = parse_name(name).layer;
+  int layer = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), layer);
+  if (digits.empty() || error != std::errc()) return std::nullopt;
+  return layer;
 }
 
 void check_every_rule_decides(const Plan& plan, const GraphCensus& census) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,6 +36,8 @@ struct ModelCoverage {
 
 // "blk.3.attn_q.weight" -> "attn_q", "kq-3" -> "kq", "output.weight" -> "output".
 std::string role_of(std::string_view name);
+// "blk.3.attn_q.weight" and "kq-3" -> 3; nothing for what is in no layer.
+std::optional<int> layer_of(std::string_view name);
 
 // Throws Error if a rule of the plan decides none of the model's matrix multiplications.
 void check_every_rule_decides(const Plan& plan, const GraphCensus& census);

@@ -93,4 +93,17 @@ std::string Model::piece(Token token) const {
   }
 }
 
+void check_same_vocabulary(const Model& a, const Model& b) {
+  const std::string both = a.path() + " and " + b.path() + " have different vocabularies: ";
+  if (a.vocabulary_size() != b.vocabulary_size()) {
+    throw Error(both + std::to_string(a.vocabulary_size()) + " and " +
+                std::to_string(b.vocabulary_size()) + " tokens");
+  }
+  for (Token token = 0; token < a.vocabulary_size(); ++token) {
+    if (a.piece(token) == b.piece(token)) continue;
+    throw Error(both + "token " + std::to_string(token) + " is '" + printable(a.piece(token)) +
+                "' in one and '" + printable(b.piece(token)) + "' in the other");
+  }
+}
+
 }  // namespace napier

@@ -46,4 +46,7 @@ class Model {
   std::unique_ptr<llama_model, Deleter> model_;
 };
 
+// Throws Error unless every token of one stands for the same text in the other.
+void check_same_vocabulary(const Model& a, const Model& b);
+
 }  // namespace napier

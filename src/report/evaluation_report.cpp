@@ -3,16 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <iterator>
-#include <nlohmann/json.hpp>
+#include <cmath>
 #include <vector>
 
+#include "report/json.hpp"
 #include "report/text_table.hpp"
 
 namespace napier {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 const char* cache_name(CacheType type) { return type == CacheType::f32 ? "f32" : "f16"; }
 
@@ -69,17 +67,26 @@ Json matmuls_json(const ModelCoverage& coverage) {
           {"roles", roles}};
 }
 
+Json whole_result_json(const Result& result) {
+  Json json = result_json(result);
+  json["matmuls"] = matmuls_json(result.coverage);
+  return json;
+}
+
+// "+3.22 % [2.10, 4.41]": how much the perplexity grows, as a part of the reference's.
+std::string change_cell(const Estimate& change) {
+  const auto part = [](double loss) { return 100 * std::expm1(loss); };
+  const std::string text = fmt::format("{:+.2f} %", part(change.mean));
+  if (std::isnan(change.low)) return text;
+  return text + fmt::format(" [{:+.2f}, {:+.2f}]", part(change.low), part(change.high));
+}
+
+}  // namespace
+
 Json result_json(const Result& result) {
-  return {{"arith", result.arith},
-          {"plan", result.plan},
-          {"perplexity", result.perplexity},
-          {"perplexity_error", result.perplexity_error},
-          {"kl_mean", result.kl_mean},
-          {"kl_p99", result.kl_p99},
-          {"top1_agreement", result.top1_agreement},
-          {"tokens_per_second", result.tokens_per_second},
-          {"coverage", result.coverage.share()},
-          {"matmuls", matmuls_json(result.coverage)}};
+  Json json = {{"arith", result.arith}, {"plan", result.plan}};
+  for (const Metric& metric : metrics()) json[metric.name] = metric.value(result);
+  return json;
 }
 
 std::string csv_field(const std::string& text) {
@@ -89,19 +96,19 @@ std::string csv_field(const std::string& text) {
   return quoted + '"';
 }
 
-}  // namespace
-
 std::string evaluation_table(const Evaluation& evaluation) {
   const Result& reference = evaluation.reference;
-  TextTable table({"arithmetic", "perplexity", "KL mean", "KL p99", "top-1", "tokens/s", "ratio"});
-  const auto add = [&](const Result& result, const std::string& name) {
+  TextTable table(
+      {"arithmetic", "perplexity", "change [95 %]", "KL mean", "KL p99", "top-1", "tokens/s"});
+  const auto add = [&](const Result& result, const std::string& name, const std::string& change) {
     table.add({name, fmt::format("{:.4f} +- {:.4f}", result.perplexity, result.perplexity_error),
-               fmt::format("{:.6f}", result.kl_mean), fmt::format("{:.6f}", result.kl_p99),
-               percent(result.top1_agreement), fmt::format("{:.0f}", result.tokens_per_second),
-               fmt::format("{:.2f}", result.tokens_per_second / reference.tokens_per_second)});
+               change, fmt::format("{:.6f}", result.kl.mean), fmt::format("{:.6f}", result.kls.p99),
+               percent(result.top1.mean), fmt::format("{:.0f}", result.tokens_per_second)});
   };
-  add(reference, "f32 (reference)");
-  for (const Result& result : evaluation.results) add(result, result.arith);
+  add(reference, reference.arith + " (reference)", "");
+  for (const Result& result : evaluation.results) {
+    add(result, result.arith, change_cell(result.loss_change));
+  }
 
   std::string text = fmt::format("model {}, text {}\n\n", evaluation.model, evaluation.text);
   text += table.text();
@@ -117,31 +124,44 @@ std::string evaluation_table(const Evaluation& evaluation) {
   text +=
       fmt::format("  Left native under every arithmetic: {} element-wise ones ({} of all): {}\n",
                   coverage.elementwise_total(), percent(coverage.elementwise_share()), ops);
+  const std::string unit = evaluation.documents ? "document" : "chunk";
+  const std::string units =
+      evaluation.units == 1 ? "one " + unit : fmt::format("{} {}s", evaluation.units, unit);
   text += fmt::format(
-      "\nPerplexity +- its standard error over {} scored tokens: {} of {}, the second half "
+      "\nPerplexity +- its standard error over {} scored tokens of {}{}."
+      "\nChange: of the perplexity against the reference's on the same tokens, with a 95 % "
+      "bootstrap"
+      "\ninterval over {}s{}. KL: divergence from the reference in nats a token, mean and 99th"
+      "\npercentile. Top-1: both find the same token likeliest. Bits per byte of the reference: "
+      "{:.4f}."
+      "\nThe reference is {} with {};"
+      "\nan arithmetic `a` alone is the plan `* -> a`: see `napier explain a` for its operands,"
+      "\nproduct and order of accumulation. K and V are cached in {}. Same figures for any number "
       "of"
-      "\neach scored. KL: divergence from the reference in nats a token, mean and 99th percentile."
-      "\nTop-1: both find the same token likeliest. Ratio: tokens/s to the reference's."
-      "\nThe reference is the same model with every matrix multiplication in Napier's f32; an"
-      "\narithmetic `a` alone is the plan `* -> a`: see `napier explain a` for its operands, "
-      "product"
-      "\nand order of accumulation. K and V are cached in {}. Same figures for any number of"
-      "\nthreads, but for tokens/s.\n",
-      evaluation.scored,
-      evaluation.chunks == 1 ? "one chunk" : fmt::format("{} chunks", evaluation.chunks),
-      evaluation.context, cache_name(evaluation.cache));
+      "\nthreads, but for tokens/s. More figures: --json.\n",
+      evaluation.scored, units,
+      evaluation.documents ? ""
+                           : fmt::format(" of {}, the second half of each", evaluation.context),
+      unit, evaluation.units < k_fewest_units ? fmt::format(" (from {} on)", k_fewest_units) : "",
+      reference.bits_per_byte,
+      evaluation.reference_model.empty() ? "the same model" : evaluation.reference_model,
+      reference.plan == to_string(parse_plan("f32")) ? "every matrix multiplication in Napier's f32"
+                                                     : "the plan " + reference.plan,
+      cache_name(evaluation.cache));
   return text;
 }
 
 std::string evaluation_csv(const Evaluation& evaluation) {
-  std::string text =
-      "arith,plan,perplexity,perplexity_error,kl_mean,kl_p99,top1_agreement,tokens_per_second,"
-      "coverage\n";
+  std::string text = "arith,plan";
+  for (const Metric& metric : metrics()) text += std::string(",") + metric.name;
+  text += "\n";
   const auto add = [&](const Result& result) {
-    text +=
-        fmt::format("{},{},{},{},{},{},{},{},{}\n", csv_field(result.arith), csv_field(result.plan),
-                    result.perplexity, result.perplexity_error, result.kl_mean, result.kl_p99,
-                    result.top1_agreement, result.tokens_per_second, result.coverage.share());
+    text += csv_field(result.arith) + "," + csv_field(result.plan);
+    for (const Metric& metric : metrics()) {
+      const double value = metric.value(result);
+      text += std::isnan(value) ? "," : fmt::format(",{}", value);
+    }
+    text += "\n";
   };
   add(evaluation.reference);
   for (const Result& result : evaluation.results) add(result);
@@ -150,14 +170,21 @@ std::string evaluation_csv(const Evaluation& evaluation) {
 
 std::string evaluation_json(const Evaluation& evaluation) {
   Json results = Json::array();
-  for (const Result& result : evaluation.results) results.push_back(result_json(result));
+  for (const Result& result : evaluation.results) results.push_back(whole_result_json(result));
   const Json document = {
-      {"model", evaluation.model},   {"text", evaluation.text},
-      {"ctx", evaluation.context},   {"chunks", evaluation.chunks},
-      {"tokens", evaluation.tokens}, {"reference", result_json(evaluation.reference)},
+      {"model", evaluation.model},
+      {"text", evaluation.text},
+      {"reference_model",
+       evaluation.reference_model.empty() ? Json(nullptr) : Json(evaluation.reference_model)},
+      {"unit", evaluation.documents ? "document" : "chunk"},
+      {"ctx", evaluation.context},
+      {"chunks", evaluation.units},
+      {"tokens", evaluation.tokens},
+      {"scored", evaluation.scored},
+      {"bytes", evaluation.bytes},
+      {"reference", whole_result_json(evaluation.reference)},
       {"results", results}};
-  // Paths need not be UTF-8: what is not is replaced.
-  return document.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  return json_text(document);
 }
 
 }  // namespace napier

@@ -24,7 +24,7 @@ std::string file_name(const std::string& path) {
 std::vector<size_t> ranking(const League& league) {
   const std::vector<Result>& results = league.evaluation.results;
   const auto key = [&](size_t i) {
-    return std::isfinite(results[i].kl_mean) ? results[i].kl_mean : HUGE_VAL;
+    return std::isfinite(results[i].kl.mean) ? results[i].kl.mean : HUGE_VAL;
   };
   std::vector<size_t> order(results.size());
   std::iota(order.begin(), order.end(), size_t{0});
@@ -42,8 +42,8 @@ std::string table_of(const League& league) {
     table.add({name, fmt::format("{:.2f}", w), fmt::format("{:.2f}", x),
                fmt::format("{:.0f} %", 100 * share),
                fmt::format("{:.3f} +- {:.3f}", result.perplexity, result.perplexity_error),
-               fmt::format("{:.6f}", result.kl_mean),
-               fmt::format("{:.2f} %", 100 * result.top1_agreement),
+               fmt::format("{:.6f}", result.kl.mean),
+               fmt::format("{:.2f} %", 100 * result.top1.mean),
                fmt::format("{:.0f}", result.tokens_per_second)});
   };
   add(reference, "f32 (reference)", 32, 32, 1);
@@ -54,7 +54,7 @@ std::string table_of(const League& league) {
   }
   return fmt::format("{}, {}: {} scored tokens in {} chunks of {}\n\n{}",
                      file_name(evaluation.model), file_name(evaluation.text), evaluation.scored,
-                     evaluation.chunks, evaluation.context, table.text());
+                     evaluation.units, evaluation.context, table.text());
 }
 
 // The places of those that no other beats in both figures, by bits.
@@ -66,7 +66,7 @@ std::vector<size_t> front(const League& league) {
   std::vector<size_t> result;
   double least = HUGE_VAL;
   for (const size_t i : order) {
-    const double kl = league.evaluation.results[i].kl_mean;
+    const double kl = league.evaluation.results[i].kl.mean;
     if (!(kl > 0 && kl < least)) continue;
     least = kl;
     result.push_back(i);
@@ -84,9 +84,9 @@ std::string panel_of(const League& league, double left, double top) {
   double low = HUGE_VAL;
   double high = 0;
   for (const Result& result : league.evaluation.results) {
-    if (!(result.kl_mean > 0) || !std::isfinite(result.kl_mean)) continue;
-    low = std::min(low, result.kl_mean);
-    high = std::max(high, result.kl_mean);
+    if (!(result.kl.mean > 0) || !std::isfinite(result.kl.mean)) continue;
+    low = std::min(low, result.kl.mean);
+    high = std::max(high, result.kl.mean);
   }
   if (high == 0) low = high = 1;
   const int bottom = static_cast<int>(std::floor(std::log10(low)));
@@ -121,7 +121,7 @@ std::string panel_of(const League& league, double left, double top) {
 
   const auto place = [&](size_t i) {
     return std::pair(x(std::min(league.entrants[i].weight_bits, k_max_bits)),
-                     y(league.evaluation.results[i].kl_mean));
+                     y(league.evaluation.results[i].kl.mean));
   };
   std::string line;
   for (const size_t i : front(league)) {
@@ -132,7 +132,7 @@ std::string panel_of(const League& league, double left, double top) {
   }
   if (!line.empty()) svg += fmt::format("<path d='{}' fill='none' stroke='#888'/>\n", line);
   for (size_t i = 0; i < league.entrants.size(); ++i) {
-    const double kl = league.evaluation.results[i].kl_mean;
+    const double kl = league.evaluation.results[i].kl.mean;
     if (!(kl > 0) || !std::isfinite(kl)) continue;
     const auto [px, py] = place(i);
     const bool is_exact =
@@ -176,8 +176,8 @@ std::string league_csv(std::span<const League> leagues) {
       text += fmt::format("\"{}\",\"{}\",\"{}\",{},{},{},{},{},{},{},{},{}\n",
                           file_name(league.evaluation.model), file_name(league.evaluation.text),
                           entrant.subject.name, entrant.weight_bits, entrant.activation_bits,
-                          entrant.share, result.perplexity, result.perplexity_error, result.kl_mean,
-                          result.kl_p99, result.top1_agreement, result.tokens_per_second);
+                          entrant.share, result.perplexity, result.perplexity_error, result.kl.mean,
+                          result.kls.p99, result.top1.mean, result.tokens_per_second);
     }
   }
   return text;
@@ -185,12 +185,10 @@ std::string league_csv(std::span<const League> leagues) {
 
 std::string league_json(std::span<const League> leagues) {
   const auto figures = [](const Result& result) {
-    return Json{{"perplexity", result.perplexity},
-                {"perplexity_error", result.perplexity_error},
-                {"kl_mean", result.kl_mean},
-                {"kl_p99", result.kl_p99},
-                {"top1_agreement", result.top1_agreement},
-                {"tokens_per_second", result.tokens_per_second}};
+    return Json{
+        {"perplexity", result.perplexity},    {"perplexity_error", result.perplexity_error},
+        {"kl_mean", result.kl.mean},          {"kl_p99", result.kls.p99},
+        {"top1_agreement", result.top1.mean}, {"tokens_per_second", result.tokens_per_second}};
   };
   Json document = Json::array();
   for (const League& league : leagues) {
@@ -209,7 +207,7 @@ std::string league_json(std::span<const League> leagues) {
     document.push_back({{"model", evaluation.model},
                         {"text", evaluation.text},
                         {"ctx", evaluation.context},
-                        {"chunks", evaluation.chunks},
+                        {"chunks", evaluation.units},
                         {"tokens", evaluation.tokens},
                         {"scored", evaluation.scored},
                         {"reference", figures(evaluation.reference)},

@@ -251,3 +251,20 @@ def test_league_of_nothing(refused, model, text):
     """Blocks of 128 divide no matrix of this model."""
     assert "blocks" in refused("league", model, "--text", text, "--arith", "bitmod4", "--chunks", 1)
     assert "did you mean" in refused("league", model, "--text", text, "--arith", "lmul-m33")
+
+
+def test_documents_and_references(evaluation_refused, shared, tmp_path):
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text('{"text": "A dog ran."}\n{"text": "A cat')
+    line = evaluation_refused("--arith", "f32", "--jsonl", "text", text=broken)
+    assert "broken.jsonl: line 2: is not JSON" in line
+    assert "line 1" in evaluation_refused("--arith", "f32", "--jsonl", "story", text=broken)
+    assert "1 documents, not 5" in evaluation_refused("--arith", "f32", "--separator", "#",
+                                                      "--chunks", 5)
+    assert "excludes" in evaluation_refused("--arith", "f32", "--separator", "#", "--jsonl", "a")
+    other = shared("data/models/stories3M.gguf")
+    assert "different vocabularies" in evaluation_refused("--arith", "f32", "--reference", other)
+    assert "nosuch" in evaluation_refused("--arith", "f32", "--reference", "nosuch")
+    taken = tmp_path / "taken"
+    taken.write_text("")
+    assert "taken" in evaluation_refused("--arith", "f32", "--logits", taken)

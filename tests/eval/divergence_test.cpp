@@ -5,58 +5,42 @@
 #include <limits>
 #include <vector>
 
-#include "eval/evaluation.hpp"
-#include "napier/error.hpp"
 #include "support/test_support.hpp"
 
 namespace napier {
 namespace {
 
+double kl(std::span<const float> reference, std::span<const float> other) {
+  return kl_divergence(reference, log_sum_exp(reference), other, log_sum_exp(other));
+}
+
+std::vector<uint32_t> top(const std::vector<float>& logits) {
+  const TopTokens found = top_tokens(logits);
+  return {found.tokens.begin(), found.tokens.begin() + static_cast<ptrdiff_t>(found.count)};
+}
+
 TEST(Divergence, OfKnownDistributions) {
   const std::array<float, 2> half = {0.0f, 0.0f};
   const std::array<float, 2> quarter = {0.0f, std::log(3.0f)};
-  EXPECT_NEAR(negative_log_likelihood(quarter, 0), std::log(4.0), 1e-7);
-  EXPECT_NEAR(kl_divergence(half, quarter), 0.5 * std::log(0.5 / 0.25) + 0.5 * std::log(0.5 / 0.75),
-              1e-7);
-  EXPECT_EQ(kl_divergence(half, half), 0);
-  EXPECT_EQ(argmax(half), 0u);
-  EXPECT_EQ(argmax(quarter), 1u);
+  EXPECT_NEAR(log_sum_exp(quarter), std::log(4.0), 1e-7);
+  EXPECT_NEAR(kl(half, quarter), 0.5 * std::log(0.5 / 0.25) + 0.5 * std::log(0.5 / 0.75), 1e-7);
+  EXPECT_EQ(kl(half, half), 0);
 }
 
 TEST(Divergence, IsStableForLargeLogits) {
   const std::array<float, 2> large = {1e30f, -1e30f};
-  EXPECT_EQ(negative_log_likelihood(large, 0), 0);
-  EXPECT_EQ(kl_divergence(large, large), 0);
+  EXPECT_EQ(log_sum_exp(large), 1e30f);
+  EXPECT_EQ(kl(large, large), 0);
 }
 
-TEST(Divergence, PerplexityAndItsError) {
-  const std::array<double, 4> nll = {1, 2, 3, 4};
-  const Perplexity figure = perplexity(nll);
-  EXPECT_NEAR(figure.value, std::exp(2.5), 1e-12);
-  EXPECT_NEAR(figure.error, std::exp(2.5) * std::sqrt(1.25 / 3), 1e-12);
-  const std::array<double, 2> broken = {1, std::numeric_limits<double>::quiet_NaN()};
-  EXPECT_TRUE(std::isnan(perplexity(broken).value));
-}
-
-TEST(Divergence, PercentilesAreLinearBetweenNeighbours) {
-  EXPECT_EQ(percentile({3, 1, 2}, 0.5), 2);
-  EXPECT_NEAR(percentile({0, 10}, 0.99), 9.9, 1e-12);
-  EXPECT_TRUE(std::isnan(percentile({}, 0.5)));
-}
-
-TEST(Evaluation, ChunksAreCountedFromTheTokens) {
-  EvaluationOptions options;
-  options.context = 512;
-  EXPECT_EQ(count_chunks(1023, options), 1);
-  EXPECT_EQ(count_chunks(1024, options), 2);
-  EXPECT_THROW(count_chunks(511, options), Error);
-  options.chunks = 3;
-  EXPECT_THROW(count_chunks(1535, options), Error);
-  options.chunks = -1;
-  EXPECT_THROW(count_chunks(1535, options), Error);
-  options.chunks = 0;
-  options.context = 3;
-  EXPECT_THROW(count_chunks(1535, options), Error);
+TEST(Divergence, TopTokensAreInOrderAndOfEqualsTheLowerFirst) {
+  EXPECT_EQ(top({1, 7, 3, 9, 2, 8, 0}), (std::vector<uint32_t>{3, 5, 1, 2, 4}));
+  EXPECT_EQ(top({1, 1, 1, 1, 1, 1}), (std::vector<uint32_t>{0, 1, 2, 3, 4}));
+  EXPECT_EQ(top({1, 2}), (std::vector<uint32_t>{1, 0}));
+  EXPECT_EQ(top_tokens(std::array{1.f, 2.f, 3.f}).shared_with(top_tokens(std::array{3.f, 2.f})),
+            2u);
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_EQ(top({nan, nan, nan, nan, nan, nan}).size(), 5u);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -89,6 +90,35 @@ TEST(Context, ContextsOfOneModelMayTakeTurns) {
   }
   EXPECT_EQ(other.coverage().share(), 1);
   EXPECT_EQ(context.coverage().share(), 1);
+}
+
+// What shares a llama_context gives the bits of what has one of its own, and counts for itself.
+TEST(Context, SiblingsTakeTurns) {
+  NAPIER_NEED_SHARED(k_model);
+  const Model model(test::shared_file(k_model));
+  const auto alone = logits_under(model, parse_plan("lmul-m4"), 1);
+  const std::vector<Token> tokens = some_tokens(model);
+  Context first(model, parse_plan("bf16"), {.threads = 1});
+  EXPECT_FALSE(first.sibling(parse_plan("lmul-m4")).has_value());  // nothing is known yet
+  first.warm_up();
+  EXPECT_FALSE(first.sibling(parse_plan("kq-* -> lmul-m4")).has_value());
+  std::optional<Context> second = first.sibling(parse_plan("lmul-m4"));
+  ASSERT_TRUE(second.has_value());
+  EXPECT_EQ(second->handle(), first.handle());
+  second->warm_up();
+  for (int turn = 0; turn < 3; ++turn) {
+    first.clear();
+    first.decode(tokens, 1);
+    second->clear();
+    second->decode(tokens, static_cast<int>(tokens.size()));
+    const auto last = second->logits(static_cast<int>(tokens.size()) - 1);
+    EXPECT_TRUE(std::equal(last.begin(), last.end(), alone.back().begin()));
+  }
+  EXPECT_THROW(first.decode(tokens, 1), Error);  // its tokens are no longer there
+  EXPECT_EQ(first.coverage().roles.front().arithmetic, "bf16");
+  EXPECT_EQ(second->coverage().roles.front().arithmetic, "lmul-m4");
+  EXPECT_EQ(second->coverage().roles.front().multiplications,
+            first.coverage().roles.front().multiplications);
 }
 
 TEST(Context, WrongRequestsAreErrors) {

@@ -19,6 +19,11 @@ TEST(Coverage, RolesAreNamesWithoutTheirLayer) {
   EXPECT_EQ(role_of("node_17"), "node");
   EXPECT_EQ(role_of("blk.x"), "blk.x");
   EXPECT_EQ(role_of(""), "");
+  EXPECT_EQ(layer_of("blk.12.attn_q.weight"), 12);
+  EXPECT_EQ(layer_of("kqv-3"), 3);
+  for (const char* none : {"output.weight", "node_17", "blk.x", "", "blk.99999999999.a.weight"}) {
+    EXPECT_EQ(layer_of(none), std::nullopt) << none;
+  }
 }
 
 // A graph of one product, [4 x 3] by [4 x 2], named p.

@@ -1,0 +1,128 @@
+// napier sweep: models by arithmetics by texts and tasks, into a database.
+#include <fmt/format.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "cli/command.hpp"
+#include "eval/ranks.hpp"
+#include "eval/sweep_database.hpp"
+#include "model/gguf_file.hpp"
+#include "model/probe.hpp"
+#include "napier/error.hpp"
+#include "recipes/sweep_file.hpp"
+#include "report/sweep_report.hpp"
+
+namespace napier::cli {
+namespace {
+
+struct SweepArguments {
+  std::string spec;
+  std::string database;
+  int threads = 1;
+  bool json = false;
+  bool csv = false;
+  std::string output;
+};
+
+// On the first rank, before the ranks know each other: a child process may still be started.
+void try_models(const SweepSpec& spec) {
+  ContextOptions options;
+  options.threads = spec.threads;
+  for (const SweepSource& source : spec.sources) {
+    if (source.context > 0) options.context = std::max(options.context, source.context);
+  }
+  options.check();
+  for (const std::string& model : spec.models) {
+    check_gguf_header(model);
+    probe_model(model, options, "a");
+  }
+}
+
+void sweep_on(Ranks& ranks, const SweepSpec& spec, const std::string& path) {
+  SweepWorker worker(spec);
+  const auto compute = [&](const SweepUnit& unit) { return worker.run(unit); };
+  if (ranks.rank() != 0) {
+    ranks.share_out({}, compute, {});
+    return;
+  }
+  SweepDatabase database(path, spec, NAPIER_VERSION);
+  const std::vector<SweepUnit> all = worker.units();
+  const std::set<SweepUnit> done = database.done();
+  std::vector<SweepUnit> left;
+  for (const SweepUnit& unit : all) {
+    if (!done.contains(unit)) left.push_back(unit);
+  }
+  std::map<std::pair<size_t, size_t>, size_t> missing;  // units, by model and source
+  for (const SweepUnit& unit : left) ++missing[{unit.model, unit.source}];
+  ProgressLine progress;
+  size_t stored = 0;
+  const auto store = [&](const UnitResult& result) {
+    database.store(result);
+    ++stored;
+    if (--missing[{result.unit.model, result.unit.source}] == 0) database.finish(all);
+    progress.show(fmt::format("unit {} of {}", done.size() + stored, all.size()),
+                  static_cast<double>(stored) / static_cast<double>(left.size()));
+  };
+  ranks.share_out(left, compute, store);
+  progress.clear();
+  database.finish(all);
+}
+
+void run_sweep(SweepArguments& arguments) {
+  const bool first = Ranks::rank_in_environment() == 0;
+  SweepSpec spec = read_sweep_file(arguments.spec);
+  spec.threads = arguments.threads;
+  std::vector<std::string> read = spec.models;
+  for (const SweepSource& source : spec.sources) read.push_back(source.path);
+  read.push_back(arguments.spec);
+  const Output never_over_an_input(arguments.database, read);
+  Output output(arguments.output, read);
+  if (first) try_models(spec);
+
+  Ranks ranks;
+  try {
+    sweep_on(ranks, spec, arguments.database);
+  } catch (const std::exception& error) {
+    if (ranks.count() == 1) throw;
+    std::fprintf(stderr, "napier: rank %d: %s\n", ranks.rank(), error.what());
+    ranks.abort(ExitCode::failed);
+  }
+  if (ranks.rank() != 0) return;
+  const SweepResults results = read_sweep_results(arguments.database);
+  output.write(arguments.json  ? sweep_json(results)
+               : arguments.csv ? sweep_csv(results)
+                               : sweep_tables(results, TableStyle::plain));
+}
+
+}  // namespace
+
+void add_sweep(CLI::App& app) {
+  CLI::App* command = app.add_subcommand(
+      "sweep", "Models by arithmetics by texts and tasks, into a database; goes on where it ended");
+  auto arguments = std::make_shared<SweepArguments>();
+  arguments->threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  command->add_option("sweep", arguments->spec, "what is swept over (TOML; docs/sweep.md)")
+      ->required()
+      ->type_name("SWEEP.toml");
+  command->add_option("--db", arguments->database, "the SQLite database of the results")
+      ->required()
+      ->type_name("FILE");
+  command->add_option("-t,--threads", arguments->threads, "threads of each process")
+      ->capture_default_str();
+  CLI::Option* json = command->add_flag("--json", arguments->json, "print JSON, figures in full");
+  command->add_flag("--csv", arguments->csv, "print CSV")->excludes(json);
+  command->add_option("--output", arguments->output, "write there, as a whole, instead of stdout")
+      ->type_name("FILE");
+  command->footer(
+      "Examples:\n"
+      "  napier sweep SWEEP.toml --db results.db\n"
+      "  mpirun -n 4 napier sweep SWEEP.toml --db results.db --threads 1");
+  command->callback([arguments] { run_sweep(*arguments); });
+}
+
+}  // namespace napier::cli

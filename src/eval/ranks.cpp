@@ -1,0 +1,190 @@
+#include "eval/ranks.hpp"
+
+#ifdef NAPIER_WITH_MPI
+#include <mpi.h>
+#endif
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <condition_variable>
+#include <csignal>
+#include <cstdint>
+#include <cstdlib>
+#include <deque>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "napier/error.hpp"
+
+namespace napier {
+
+int Ranks::rank_in_environment() {
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"}) {
+    if (const char* value = std::getenv(name)) return std::atoi(value);
+  }
+  return 0;
+}
+
+#ifdef NAPIER_WITH_MPI
+
+namespace {
+
+enum Tag : int { k_finished = 1, k_unit = 2 };
+using UnitMessage = std::array<uint64_t, 4>;  // whether there is one, and which
+
+bool is_started_together() {
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"}) {
+    if (std::getenv(name)) return true;
+  }
+  return false;
+}
+
+// What mpirun sends to the others when one process is lost.
+void on_lost_rank(int) {
+  constexpr std::string_view sentence =
+      "napier: the sweep was ended because a rank was lost; run it again to go on with the units "
+      "that are left\n";
+  const ssize_t ignored = write(STDERR_FILENO, sentence.data(), sentence.size());
+  (void)ignored;
+  _exit(1);
+}
+
+void send_unit(int rank, const SweepUnit* unit) {
+  UnitMessage message = {};
+  if (unit) message = {1, unit->model, unit->source, unit->number};
+  MPI_Send(message.data(), message.size(), MPI_UINT64_T, rank, k_unit, MPI_COMM_WORLD);
+}
+
+// Asks for units until there are none. The first request brings no result.
+void work_for_the_first_rank(const std::function<UnitResult(const SweepUnit& unit)>& compute) {
+  std::vector<uint8_t> result;
+  for (;;) {
+    MPI_Send(result.data(), static_cast<int>(result.size()), MPI_BYTE, 0, k_finished,
+             MPI_COMM_WORLD);
+    UnitMessage message = {};
+    MPI_Recv(message.data(), message.size(), MPI_UINT64_T, 0, k_unit, MPI_COMM_WORLD,
+             MPI_STATUS_IGNORE);
+    if (message[0] == 0) return;
+    result = to_bytes(compute({message[1], message[2], message[3]}));
+  }
+}
+
+}  // namespace
+
+Ranks::Ranks() {
+  if (!is_started_together()) return;
+  int provided = 0;
+  MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
+  MPI_Comm_size(MPI_COMM_WORLD, &count_);
+  if (count_ > 1 && rank_ == 0) std::signal(SIGTERM, on_lost_rank);
+}
+
+Ranks::~Ranks() {
+  int is_started = 0;
+  MPI_Initialized(&is_started);
+  if (is_started) MPI_Finalize();
+}
+
+void Ranks::abort(int code) const {
+  if (count_ > 1) MPI_Abort(MPI_COMM_WORLD, code);
+  std::_Exit(code);
+}
+
+void Ranks::share_out(std::span<const SweepUnit> units,
+                      const std::function<UnitResult(const SweepUnit& unit)>& compute,
+                      const std::function<void(const UnitResult& result)>& store) {
+  if (count_ == 1) {
+    for (const SweepUnit& unit : units) store(compute(unit));
+    return;
+  }
+  if (rank_ != 0) {
+    work_for_the_first_rank(compute);
+    return;
+  }
+  // This thread talks to the others and stores; another one computes.
+  std::mutex mutex;
+  size_t next = 0;
+  std::deque<UnitResult> finished;
+  std::exception_ptr thrown;
+  bool computing = true;
+  const auto take = [&]() -> const SweepUnit* {
+    const std::lock_guard lock(mutex);
+    return next < units.size() ? &units[next++] : nullptr;
+  };
+  std::thread thread([&] {
+    try {
+      while (const SweepUnit* unit = take()) {
+        UnitResult result = compute(*unit);
+        const std::lock_guard lock(mutex);
+        finished.push_back(std::move(result));
+      }
+    } catch (...) {
+      const std::lock_guard lock(mutex);
+      thrown = std::current_exception();
+    }
+    const std::lock_guard lock(mutex);
+    computing = false;
+  });
+  std::exception_ptr failure;
+  int working = count_ - 1;  // ranks that have not been told that there is no more
+  for (bool going = true; going && !failure;) {
+    try {
+      int waiting = 0;
+      MPI_Status status;
+      MPI_Iprobe(MPI_ANY_SOURCE, k_finished, MPI_COMM_WORLD, &waiting, &status);
+      if (waiting) {
+        int size = 0;
+        MPI_Get_count(&status, MPI_BYTE, &size);
+        std::vector<uint8_t> bytes(static_cast<size_t>(size));
+        MPI_Recv(bytes.data(), size, MPI_BYTE, status.MPI_SOURCE, k_finished, MPI_COMM_WORLD,
+                 MPI_STATUS_IGNORE);
+        const SweepUnit* unit = take();
+        send_unit(status.MPI_SOURCE, unit);
+        working -= unit == nullptr;
+        if (size > 0) store(unit_result_from(bytes));
+        continue;
+      }
+      std::deque<UnitResult> results;
+      {
+        const std::lock_guard lock(mutex);
+        results.swap(finished);
+        failure = thrown;
+        going = computing || working > 0 || !results.empty();
+      }
+      for (const UnitResult& result : results) store(result);
+      if (results.empty()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    } catch (...) {
+      failure = std::current_exception();
+    }
+  }
+  if (failure) {
+    {
+      const std::lock_guard lock(mutex);
+      next = units.size();
+    }
+    thread.join();
+    std::rethrow_exception(failure);
+  }
+  thread.join();
+}
+
+#else
+
+Ranks::Ranks() = default;
+Ranks::~Ranks() = default;
+
+void Ranks::abort(int code) const { std::_Exit(code); }
+
+void Ranks::share_out(std::span<const SweepUnit> units,
+                      const std::function<UnitResult(const SweepUnit& unit)>& compute,
+                      const std::function<void(const UnitResult& result)>& store) {
+  for (const SweepUnit& unit : units) store(compute(unit));
+}
+
+#endif
+
+}  // namespace napier

@@ -1,0 +1,43 @@
+// Several processes at one sweep, through MPI where it is built in.
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string_view>
+
+#include "eval/sweep.hpp"
+
+namespace napier {
+
+// The processes that mpirun or srun started together; one alone where nothing did, or where Napier
+// was built without MPI. One object a process, made before other threads are started. A process
+// that ends without leaving its destructor takes the others with it.
+class Ranks {
+ public:
+  Ranks();
+  ~Ranks();
+  Ranks(const Ranks&) = delete;
+  Ranks& operator=(const Ranks&) = delete;
+
+  // Which process this would be, from the environment, before any object is made.
+  static int rank_in_environment();
+
+  int rank() const { return rank_; }
+  int count() const { return count_; }
+
+  // Ends all processes with this exit code.
+  [[noreturn]] void abort(int code) const;
+
+  // Hands units out as ranks get free, the first rank taking its share. `compute` runs on every
+  // rank, in one thread of each at a time; `store` on the first one alone, in the calling thread.
+  // Returns when all are stored; on other ranks than the first when there is no more to do.
+  void share_out(std::span<const SweepUnit> units,
+                 const std::function<UnitResult(const SweepUnit& unit)>& compute,
+                 const std::function<void(const UnitResult& result)>& store);
+
+ private:
+  int rank_ = 0;
+  int count_ = 1;
+};
+
+}  // namespace napier

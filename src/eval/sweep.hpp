@@ -1,0 +1,93 @@
+// Models by arithmetics by texts and tasks, in units small enough to lose.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "eval/evaluation.hpp"
+#include "eval/passages.hpp"
+#include "eval/task_run.hpp"
+
+namespace napier {
+
+// A text or a task that every model is evaluated on.
+struct SweepSource {
+  std::string name;  // unique in the sweep
+  std::string path;
+  std::string task;       // the task's name; empty: a text
+  int context = 512;      // tokens a passage; of tasks 0: as the model was trained
+  int limit = 0;          // chunks, documents or questions; 0: all
+  std::string jsonl;      // documents in this field of JSON lines
+  std::string separator;  // or documents between separators
+  int max_tokens = 0;     // of generated answers; 0: as the task says
+
+  bool documents() const { return !jsonl.empty() || !separator.empty(); }
+};
+
+struct SweepSpec {
+  std::vector<std::string> models;  // paths
+  std::vector<Subject> subjects;
+  std::vector<SweepSource> sources;
+  int threads = 2;
+
+  // What the results depend on, threads not: the same text for the same sweep.
+  std::string identity() const;
+};
+// The sources that an identity speaks of. Throws Error if it is none.
+std::vector<SweepSource> sources_of_identity(const std::string& identity);
+
+// Questions of a task that make one unit.
+inline constexpr size_t k_questions_a_unit = 8;
+
+// One passage of a text, or some questions of a task, under all subjects on one model.
+struct SweepUnit {
+  size_t model = 0;
+  size_t source = 0;
+  size_t number = 0;
+
+  auto operator<=>(const SweepUnit&) const = default;
+};
+
+// What a unit gives, for the reference (first) and every subject.
+struct UnitResult {
+  SweepUnit unit;
+  // Of a text: the document or chunk, tokens decoded, bytes scored, figures.
+  size_t statistics_unit = 0;
+  int64_t tokens = 0;
+  int64_t bytes = 0;
+  std::vector<TokenFigures> figures;
+  std::vector<double> seconds;  // of decoding, by subject: not the same in every run
+  // Of a task, by subject and question.
+  std::vector<std::vector<Answer>> answers;
+};
+
+// To and from bytes (CBOR), to be sent between ranks. The latter throws Error.
+std::vector<uint8_t> to_bytes(const UnitResult& result);
+UnitResult unit_result_from(const std::vector<uint8_t>& bytes);
+
+// Does the work. Holds one model at a time, and its contexts for one source. Not thread safe.
+class SweepWorker {
+ public:
+  // `spec` must outlive it.
+  explicit SweepWorker(const SweepSpec& spec);
+  ~SweepWorker();
+
+  // All units, in order. Loads every model once, to cut texts into its tokens.
+  std::vector<SweepUnit> units();
+  UnitResult run(const SweepUnit& unit);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// "sha256:..." of a file's bytes. Throws Error.
+std::string file_hash(const std::string& path);
+
+}  // namespace napier

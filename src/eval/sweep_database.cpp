@@ -1,0 +1,356 @@
+#include "eval/sweep_database.hpp"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <limits>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "napier/error.hpp"
+
+namespace napier {
+namespace {
+
+constexpr const char* k_schema = R"sql(
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE model (id INTEGER PRIMARY KEY, path TEXT NOT NULL, hash TEXT NOT NULL);
+CREATE TABLE source (id INTEGER PRIMARY KEY, name TEXT NOT NULL, path TEXT NOT NULL,
+  task TEXT NOT NULL, context INTEGER NOT NULL, hash TEXT NOT NULL);
+CREATE TABLE subject (id INTEGER PRIMARY KEY, name TEXT NOT NULL, plan TEXT NOT NULL);
+CREATE TABLE unit (model INTEGER, source INTEGER, number INTEGER, statistics_unit INTEGER,
+  tokens INTEGER, bytes INTEGER, PRIMARY KEY (model, source, number)) WITHOUT ROWID;
+CREATE TABLE figures (model INTEGER, source INTEGER, number INTEGER, subject INTEGER, nll BLOB,
+  kl BLOB, top1 BLOB, top5 BLOB, PRIMARY KEY (model, source, number, subject)) WITHOUT ROWID;
+CREATE TABLE answer (model INTEGER, source INTEGER, question INTEGER, subject INTEGER,
+  log_likelihoods TEXT, chosen INTEGER, chosen_norm INTEGER, text TEXT, strict TEXT, flexible TEXT,
+  is_right INTEGER, is_right_second INTEGER,
+  PRIMARY KEY (model, source, question, subject)) WITHOUT ROWID;
+CREATE TABLE result (model INTEGER, source INTEGER, subject INTEGER, metric TEXT, value REAL,
+  PRIMARY KEY (model, source, subject, metric)) WITHOUT ROWID;
+CREATE TABLE timing (model INTEGER, source INTEGER, number INTEGER, subject INTEGER, seconds REAL,
+  PRIMARY KEY (model, source, number, subject)) WITHOUT ROWID;
+)sql";
+
+// Metrics of speed and coverage are not made of tokens' figures.
+bool is_of_tokens(const Metric& metric) {
+  const std::string_view name = metric.name;
+  return name != "tokens_per_second" && name != "coverage";
+}
+
+// An exclusive lock on the file, of a kind that SQLite's own do not see; held while it is open.
+int lock_file(const std::string& path) {
+  const int file = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (file < 0) throw Error(path + ": cannot be written: " + std::strerror(errno));
+  if (flock(file, LOCK_EX | LOCK_NB) == 0) return file;
+  close(file);
+  throw Error(path + ": another process is sweeping into it", Blame::environment);
+}
+
+// Hashes of all files that the sweep reads, by path.
+std::map<std::string, std::string> hashes_of(const SweepSpec& spec) {
+  std::map<std::string, std::string> hashes;
+  for (const std::string& model : spec.models) hashes.try_emplace(model, file_hash(model));
+  for (const SweepSource& s : spec.sources) hashes.try_emplace(s.path, file_hash(s.path));
+  return hashes;
+}
+
+TokenFigures read_figures(const SqliteStatement& row, int first_column) {
+  const auto values = [&](int column) {
+    const auto blob = row.blob(first_column + column);
+    return std::vector<double>(blob.begin(), blob.end());
+  };
+  return {values(0), values(1), values(2), values(3)};
+}
+
+// Every figure of one model, source and subject.
+using Figures = std::vector<std::pair<std::string, double>>;
+
+std::vector<Figures> text_results(SqliteDatabase& database, size_t model, size_t source,
+                                  size_t subjects) {
+  std::vector<TokenFigures> figures(subjects);
+  std::vector<size_t> unit_of;
+  int64_t bytes = 0;
+  SqliteStatement rows(database,
+                       "SELECT f.subject, f.nll, f.kl, f.top1, f.top5, u.statistics_unit, u.bytes "
+                       "FROM figures f JOIN unit u USING (model, source, number) "
+                       "WHERE f.model = ? AND f.source = ? ORDER BY f.number, f.subject");
+  rows.bind(model).bind(source);
+  while (rows.step()) {
+    const TokenFigures more = read_figures(rows, 1);
+    figures.at(static_cast<size_t>(rows.integer(0))).append(more);
+    if (rows.integer(0) != 0) continue;
+    unit_of.insert(unit_of.end(), more.nll.size(), static_cast<size_t>(rows.integer(5)));
+    bytes += rows.integer(6);
+  }
+  std::vector<Figures> results;
+  for (const TokenFigures& one : figures) {
+    const Result result = summarise(one, figures[0], unit_of, bytes);
+    Figures& values = results.emplace_back();
+    for (const Metric& metric : metrics()) {
+      if (is_of_tokens(metric)) values.emplace_back(metric.name, metric.value(result));
+    }
+    values.emplace_back("scored", static_cast<double>(unit_of.size()));
+  }
+  return results;
+}
+
+std::vector<Figures> task_results(SqliteDatabase& database, size_t model, size_t source,
+                                  size_t subjects, bool choice) {
+  std::vector<TaskResult> answers(subjects);
+  SqliteStatement rows(database,
+                       "SELECT subject, chosen, chosen_norm, strict, flexible, is_right, "
+                       "is_right_second FROM answer WHERE model = ? AND source = ? "
+                       "ORDER BY question, subject");
+  rows.bind(model).bind(source);
+  while (rows.step()) {
+    Answer answer;
+    answer.chosen = {static_cast<size_t>(rows.integer(1)), static_cast<size_t>(rows.integer(2))};
+    answer.found = {rows.text(3), rows.text(4)};
+    answer.right = {rows.integer(5) != 0, rows.integer(6) != 0};
+    answers.at(static_cast<size_t>(rows.integer(0))).answers.push_back(std::move(answer));
+  }
+  Task measured;
+  measured.extraction = choice ? Extraction::none : Extraction::number;
+  std::vector<Figures> results;
+  for (const TaskResult& one : answers) {
+    Figures& values = results.emplace_back();
+    for (size_t m = 0; m < 2; ++m) {
+      std::vector<Unit> units;
+      for (const Answer& answer : one.answers) units.push_back({answer.right[m] ? 1.0 : 0.0, 1});
+      const Estimate estimated = estimate(units);
+      const Flips flips = flips_between(answers[0], one, m);
+      const std::string name = measured.measures()[m];
+      values.insert(values.end(), {{name, estimated.mean},
+                                   {name + "_error", estimated.error},
+                                   {name + "_low", estimated.low},
+                                   {name + "_high", estimated.high},
+                                   {name + "_changed", static_cast<double>(flips.changed)},
+                                   {name + "_lost", static_cast<double>(flips.lost.size())},
+                                   {name + "_gained", static_cast<double>(flips.gained.size())},
+                                   {name + "_mcnemar_p", flips.p}});
+    }
+    values.emplace_back("questions", static_cast<double>(one.answers.size()));
+  }
+  return results;
+}
+
+}  // namespace
+
+SweepDatabase::SweepDatabase(const std::string& path, const SweepSpec& spec,
+                             const std::string& version)
+    : lock_(lock_file(path)), database_(path, SqliteDatabase::Mode::create), spec_(&spec) {
+  nlohmann::json identity = {{"spec", spec.identity()}, {"hashes", hashes_of(spec)}};
+  const std::string text = identity.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  SqliteStatement tables(database_, "SELECT count(*) FROM sqlite_master");
+  tables.step();
+  if (tables.integer(0) == 0) {
+    tables.run();
+    create(spec, text, version);
+    return;
+  }
+  tables.run();
+  std::string held;
+  try {
+    SqliteStatement row(database_, "SELECT value FROM meta WHERE key = 'identity'");
+    if (row.step()) held = row.text(0);
+  } catch (const Error&) {
+    throw Error(path + ": is a database, but not of a sweep");
+  }
+  if (held == text) return;
+  const auto before = nlohmann::json::parse(held, nullptr, false);
+  if (before.is_object() && before.value("spec", "") == identity["spec"]) {
+    throw Error(path + ": holds this sweep of files that have changed since; give another --db");
+  }
+  throw Error(path + ": holds another sweep; give another --db");
+}
+
+SweepDatabase::~SweepDatabase() { close(lock_); }
+
+void SweepDatabase::create(const SweepSpec& spec, const std::string& identity,
+                           const std::string& version) {
+  const auto hashes = nlohmann::json::parse(identity).at("hashes");
+  SqliteTransaction transaction(database_);
+  database_.run(k_schema);
+  SqliteStatement meta(database_, "INSERT INTO meta VALUES (?, ?)");
+  meta.bind(std::string_view("identity")).bind(std::string_view(identity)).run();
+  meta.bind(std::string_view("version")).bind(std::string_view(version)).run();
+  SqliteStatement model(database_, "INSERT INTO model VALUES (?, ?, ?)");
+  for (size_t i = 0; i < spec.models.size(); ++i) {
+    const std::string hash = hashes.at(spec.models[i]);
+    model.bind(i).bind(std::string_view(spec.models[i])).bind(std::string_view(hash)).run();
+  }
+  SqliteStatement source(database_, "INSERT INTO source VALUES (?, ?, ?, ?, ?, ?)");
+  for (size_t i = 0; i < spec.sources.size(); ++i) {
+    const SweepSource& s = spec.sources[i];
+    const std::string hash = hashes.at(s.path);
+    source.bind(i).bind(std::string_view(s.name)).bind(std::string_view(s.path));
+    source.bind(std::string_view(s.task)).bind(int64_t{s.context}).bind(std::string_view(hash));
+    source.run();
+  }
+  SqliteStatement subject(database_, "INSERT INTO subject VALUES (?, ?, ?)");
+  std::vector<Subject> subjects = spec.subjects;
+  subjects.insert(subjects.begin(), Reference{}.subject);
+  for (size_t i = 0; i < subjects.size(); ++i) {
+    const std::string plan = to_string(subjects[i].plan);
+    subject.bind(i).bind(std::string_view(subjects[i].name)).bind(std::string_view(plan)).run();
+  }
+  transaction.commit();
+}
+
+std::set<SweepUnit> SweepDatabase::done() {
+  std::set<SweepUnit> units;
+  SqliteStatement rows(database_, "SELECT model, source, number FROM unit");
+  while (rows.step()) {
+    units.insert({static_cast<size_t>(rows.integer(0)), static_cast<size_t>(rows.integer(1)),
+                  static_cast<size_t>(rows.integer(2))});
+  }
+  return units;
+}
+
+void SweepDatabase::store(const UnitResult& result) {
+  const auto [model, source, number] = result.unit;
+  SqliteTransaction transaction(database_);
+  SqliteStatement(database_, "INSERT INTO unit VALUES (?, ?, ?, ?, ?, ?)")
+      .bind(model)
+      .bind(source)
+      .bind(number)
+      .bind(result.statistics_unit)
+      .bind(result.tokens)
+      .bind(result.bytes)
+      .run();
+  SqliteStatement figures(database_, "INSERT INTO figures VALUES (?, ?, ?, ?, ?, ?, ?, ?)");
+  for (size_t subject = 0; subject < result.figures.size(); ++subject) {
+    const TokenFigures& one = result.figures[subject];
+    figures.bind(model).bind(source).bind(number).bind(subject);
+    for (const auto* values : {&one.nll, &one.kl, &one.top1, &one.top5}) figures.bind_blob(*values);
+    figures.run();
+  }
+  SqliteStatement timing(database_, "INSERT INTO timing VALUES (?, ?, ?, ?, ?)");
+  for (size_t subject = 0; subject < result.seconds.size(); ++subject) {
+    timing.bind(model).bind(source).bind(number).bind(subject).bind(result.seconds[subject]).run();
+  }
+  SqliteStatement row(database_, "INSERT INTO answer VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+  for (size_t subject = 0; subject < result.answers.size(); ++subject) {
+    for (size_t i = 0; i < result.answers[subject].size(); ++i) {
+      const Answer& answer = result.answers[subject][i];
+      const std::string likelihoods = nlohmann::json(answer.log_likelihoods).dump();
+      row.bind(model).bind(source).bind(number * k_questions_a_unit + i).bind(subject);
+      row.bind(std::string_view(likelihoods)).bind(answer.chosen[0]).bind(answer.chosen[1]);
+      row.bind(std::string_view(answer.text)).bind(std::string_view(answer.found[0]));
+      row.bind(std::string_view(answer.found[1])).bind(int64_t{answer.right[0]});
+      row.bind(int64_t{answer.right[1]}).run();
+    }
+  }
+  transaction.commit();
+}
+
+void SweepDatabase::finish(std::span<const SweepUnit> all) {
+  const std::set<SweepUnit> there = done();
+  std::map<std::pair<size_t, size_t>, bool> complete;
+  for (const SweepUnit& unit : all) {
+    bool& so_far = complete.try_emplace({unit.model, unit.source}, true).first->second;
+    so_far = so_far && there.contains(unit);
+  }
+  SqliteStatement old(database_, "SELECT DISTINCT model, source FROM result");
+  while (old.step()) {
+    complete[{static_cast<size_t>(old.integer(0)), static_cast<size_t>(old.integer(1))}] = false;
+  }
+  SqliteTransaction transaction(database_);
+  SqliteStatement insert(database_, "INSERT INTO result VALUES (?, ?, ?, ?, ?)");
+  const size_t subjects = 1 + spec_->subjects.size();
+  for (const auto& [place, is_complete] : complete) {
+    if (!is_complete) continue;  // or its results are there already
+    const auto [model, source] = place;
+    const SweepSource& s = spec_->sources[source];
+    const bool choice = !s.task.empty() && read_task(s.task + "=" + s.path, 1).is_choice();
+    const std::vector<Figures> results =
+        s.task.empty() ? text_results(database_, model, source, subjects)
+                       : task_results(database_, model, source, subjects, choice);
+    for (size_t subject = 0; subject < results.size(); ++subject) {
+      for (const auto& [metric, value] : results[subject]) {
+        insert.bind(model).bind(source).bind(subject).bind(std::string_view(metric));
+        insert.bind(value).run();
+      }
+    }
+  }
+  transaction.commit();
+}
+
+double SweepResults::value(size_t model, size_t source, size_t subject,
+                           std::string_view metric) const {
+  for (const Value& v : values) {
+    if (v.model == model && v.source == source && v.subject == subject && v.metric == metric) {
+      return v.value;
+    }
+  }
+  return std::numeric_limits<double>::quiet_NaN();
+}
+
+SweepResults read_sweep_results(const std::string& path) {
+  SqliteDatabase database(path, SqliteDatabase::Mode::read);
+  const auto place = [](const SqliteStatement& row) {
+    return std::array{static_cast<size_t>(row.integer(0)), static_cast<size_t>(row.integer(1)),
+                      static_cast<size_t>(row.integer(2))};
+  };
+  SweepResults results;
+  try {
+    SqliteStatement version(database, "SELECT value FROM meta WHERE key = 'version'");
+    if (version.step()) results.version = version.text(0);
+    SqliteStatement identity(database, "SELECT value FROM meta WHERE key = 'identity'");
+    if (identity.step()) {
+      const auto document = nlohmann::json::parse(identity.text(0), nullptr, false);
+      if (!document.is_object()) throw Error(path + ": its identity is no JSON");
+      results.source_settings = sources_of_identity(document.value("spec", ""));
+    }
+    SqliteStatement units(database, "SELECT count(*) FROM unit");
+    if (units.step()) results.units_done = static_cast<size_t>(units.integer(0));
+    SqliteStatement models(database, "SELECT path, hash FROM model ORDER BY id");
+    while (models.step())
+      results.models.push_back({models.text(0), models.text(0), "", models.text(1)});
+    SqliteStatement sources(database, "SELECT name, path, task, hash FROM source ORDER BY id");
+    while (sources.step()) {
+      results.sources.push_back(
+          {sources.text(0), sources.text(1), sources.text(2), sources.text(3)});
+    }
+    SqliteStatement subjects(database, "SELECT name, plan FROM subject ORDER BY id");
+    while (subjects.step())
+      results.subjects.push_back({subjects.text(0), "", subjects.text(1), ""});
+    SqliteStatement values(database, "SELECT model, source, subject, metric, value FROM result");
+    while (values.step()) {
+      const auto at = place(values);
+      results.values.push_back({at[0], at[1], at[2], values.text(3), values.real(4)});
+    }
+    SqliteStatement speeds(
+        database,
+        "SELECT t.model, t.source, t.subject, sum(u.tokens) / sum(t.seconds) FROM timing t "
+        "JOIN unit u USING (model, source, number) GROUP BY 1, 2, 3");
+    while (speeds.step()) {
+      const auto at = place(speeds);
+      results.values.push_back({at[0], at[1], at[2], "tokens_per_second", speeds.real(3)});
+    }
+    SqliteStatement flips(
+        database,
+        "SELECT a.model, a.source, a.subject, a.question, r.is_right, "
+        "CASE WHEN r.text = '' THEN 'choice ' || (r.chosen + 1) ELSE r.text END, "
+        "CASE WHEN a.text = '' THEN 'choice ' || (a.chosen + 1) ELSE a.text END "
+        "FROM answer a JOIN answer r ON r.model = a.model AND r.source = a.source "
+        "AND r.question = a.question AND r.subject = 0 WHERE a.is_right <> r.is_right");
+    while (flips.step()) {
+      const auto at = place(flips);
+      results.flips.push_back({at[0], at[1], at[2], flips.integer(3), flips.integer(4) != 0,
+                               flips.text(5), flips.text(6)});
+    }
+  } catch (const Error& error) {
+    if (std::string_view(error.what()).find("no such table") == std::string_view::npos) throw;
+    throw Error(path + ": is a database, but not of a sweep");
+  }
+  return results;
+}
+
+}  // namespace napier

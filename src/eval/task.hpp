@@ -1,0 +1,71 @@
+// Benchmark tasks: files of questions turned into the prompts of lm-evaluation-harness.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace napier {
+
+// A continuation whose likelihood after a context is asked for.
+struct Choice {
+  std::string context;
+  std::string continuation;
+  size_t characters = 0;  // of the answer's text, by which a likelihood may be normalised
+};
+
+// One question: of several choices, or of a prompt to be gone on with.
+struct Question {
+  std::vector<Choice> choices;
+  size_t right = 0;  // which choice
+  std::string prompt;
+  std::string answer;
+};
+
+// How the answer is found in what a model wrote.
+enum class Extraction : uint8_t {
+  none,     // multiple choice
+  number,   // strict: after "The answer is "; flexible: the last number; compared as text
+  value,    // the same, compared as numbers: a file may say 8.0 where a model says 8
+  sentence  // what follows "the answer is " in its line, but for its last character
+};
+
+struct Task {
+  std::string name;
+  std::string path;
+  Extraction extraction = Extraction::none;
+  std::vector<std::string> stops;  // what ends a generated answer
+  int max_tokens = 0;              // of a generated answer
+  std::vector<Question> questions;
+
+  bool is_choice() const { return extraction == Extraction::none; }
+  // Of the two figures that a task has: "acc", "acc_norm" or "strict", "flexible".
+  std::span<const char* const> measures() const;
+};
+
+// A line of the registry in task.cpp.
+struct TaskKind {
+  std::string_view name;
+  std::string_view file;     // what its file looks like
+  std::string_view summary;  // of the template, and whether the harness has it
+  Task (*read)(const std::string& path);
+};
+std::span<const TaskKind> task_kinds();
+
+// Reads "NAME=FILE", the first `limit` questions (0: all). Throws Error that names the file, and
+// the line or the number of the entry that is wrong. Example: read_task("piqa=piqa.test.json", 0).
+Task read_task(const std::string& request, size_t limit);
+
+// Worked examples before a question, as chain-of-thought prompting wants them.
+struct WorkedExample {
+  std::string_view question;
+  std::string_view answer;
+};
+// The eight of Wei et al., "Chain-of-Thought Prompting", arXiv 2201.11903, table 20, as the harness
+// words them.
+std::span<const WorkedExample> arithmetic_examples();
+
+}  // namespace napier

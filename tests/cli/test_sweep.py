@@ -1,0 +1,264 @@
+"""napier sweep: what it stores, resuming after kill -9, several ranks, its messages."""
+import fcntl
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import sqlite3
+import subprocess
+import time
+
+import numpy as np
+import pytest
+
+SPEC = """
+models = ["{model}"]
+arithmetics = ["bf16", "lmul-m4"]
+plans = ["kq-* -> lmul-m4; * -> f32"]
+[[text]]
+name = "stories"
+path = "{text}"
+context = 64
+limit = 12
+[[text]]
+name = "documents"
+path = "{text}"
+context = 64
+separator = "\\n\\n\\n"
+limit = 4
+[[task]]
+task = "piqa"
+path = "{piqa}"
+limit = 10
+"""
+
+
+def dump(path):
+    """All rows but the times, which differ from run to run."""
+    connection = sqlite3.connect(path)
+    lines = [line for line in connection.iterdump() if 'INTO "timing"' not in line]
+    connection.close()
+    return lines
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory, shared):
+    path = tmp_path_factory.mktemp("sweep") / "sweep.toml"
+    path.write_text(SPEC.format(model=shared("data/models/stories260K.gguf"),
+                                text=shared("data/text/tinystories.txt"),
+                                piqa=shared("data/tasks/commonsense/piqa.test.json")))
+    return path
+
+
+@pytest.fixture(scope="module")
+def undisturbed(napier, spec):
+    path = spec.with_name("undisturbed.db")
+    done = napier("sweep", spec, "--db", path, "--threads", 1, "--json")
+    assert done.returncode == 0, done.stderr
+    return path, json.loads(done.stdout)
+
+
+def test_results_are_those_of_eval_and_tasks(napier, shared, undisturbed):
+    _, document = undisturbed
+    values = {(v["source"], v["subject"], v["metric"]): v["value"] for v in document["results"]}
+    model, text = shared("data/models/stories260K.gguf"), shared("data/text/tinystories.txt")
+    for source, more in [(0, ("--chunks", 12)), (1, ("--chunks", 4, "--separator", r"\n\n\n"))]:
+        done = napier("eval", model, "--text", text, "--ctx", 64, *more, "--arith", "bf16,lmul-m4",
+                      "--plan", "kq-* -> lmul-m4; * -> f32", "--json")
+        evaluation = json.loads(done.stdout)
+        for subject, result in enumerate([evaluation["reference"], *evaluation["results"]]):
+            compared = [name for name in result if (source, subject, name) in values
+                        and name != "tokens_per_second"]
+            assert len(compared) > 30
+            for name in compared:
+                assert values[source, subject, name] == result[name], (source, subject, name)
+    piqa = f"piqa={shared('data/tasks/commonsense/piqa.test.json')}"
+    done = napier("tasks", model, "--task", piqa, "--limit", 10, "--arith", "bf16,lmul-m4",
+                  "--json")
+    task = json.loads(done.stdout)["tasks"][0]
+    for subject, result in enumerate([task["reference"], *task["results"]]):
+        for name, measure in result["measures"].items():
+            assert values[2, subject, name] == measure["mean"]
+            assert values[2, subject, name + "_high"] == measure["high"]
+            assert values[2, subject, name + "_lost"] == len(measure["lost"])
+
+
+def test_the_schema_is_as_documented(undisturbed):
+    """Blobs are float64, little-endian; what pandas would read with read_sql."""
+    connection = sqlite3.connect(undisturbed[0])
+    loss = []
+    for blob, in connection.execute("SELECT nll FROM figures JOIN source s ON s.id = source WHERE "
+                                    "s.name = 'stories' AND subject = 2 ORDER BY number"):
+        loss.extend(np.frombuffer(blob, "<f8"))
+    found, = connection.execute("SELECT value FROM result WHERE source = 0 AND subject = 2 AND "
+                                "metric = 'loss'").fetchone()
+    assert len(loss) == 12 * 31 and found == pytest.approx(np.mean(loss), rel=1e-12)
+    hashes = dict(connection.execute("SELECT path, hash FROM model").fetchall())
+    for path, value in hashes.items():
+        told = subprocess.run(["sha256sum", path], capture_output=True, text=True).stdout.split()[0]
+        assert value == f"sha256:{told}"
+    connection.close()
+
+
+def test_killed_ten_times_it_resumes_to_the_same_database(build_dir, spec, undisturbed, tmp_path,
+                                                          seed):
+    moments = random.Random(seed)
+    path = tmp_path / "killed.db"
+    command = [build_dir / "napier", "sweep", spec, "--db", path, "--threads", "1"]
+    begin = time.monotonic()
+    subprocess.run([*command[:-3], tmp_path / "timed.db", "--threads", "1"], capture_output=True)
+    whole = time.monotonic() - begin
+    counts = []
+    for _ in range(10):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(moments.uniform(0.05, 0.5) * whole)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        if path.exists():
+            try:
+                connection = sqlite3.connect(path)
+                counts.append(connection.execute("SELECT count(*) FROM unit").fetchone()[0])
+            except sqlite3.OperationalError:
+                counts.append(0)  # killed before the tables were there
+            connection.close()
+    assert counts == sorted(counts) and len(counts) >= 5
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert dump(path) == dump(undisturbed[0])
+    again = subprocess.run(command, capture_output=True, text=True)  # nothing is left to do
+    assert again.returncode == 0 and dump(path) == dump(undisturbed[0])
+
+
+def mpirun(count, *command):
+    if not shutil.which("mpirun"):
+        pytest.skip("SKIPPED: needs mpirun (openmpi-bin)")
+    as_root = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    environment = os.environ | as_root
+    return ["mpirun", "--oversubscribe", "-n", str(count), *map(str, command)], environment
+
+
+def test_two_and_three_ranks_give_the_same_database(build_dir, spec, undisturbed, tmp_path):
+    for ranks in (2, 3):
+        path = tmp_path / f"ranks{ranks}.db"
+        command, environment = mpirun(ranks, build_dir / "napier", "sweep", spec, "--db", path,
+                                      "--threads", 1)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("text stories") == 1
+        assert dump(path) == dump(undisturbed[0])
+
+
+def test_a_lost_rank_is_a_sentence_and_nothing_is_lost(build_dir, spec, undisturbed, tmp_path):
+    path = tmp_path / "lost.db"
+    command, environment = mpirun(2, build_dir / "napier", "sweep", spec, "--db", path, "--threads",
+                                  1)
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.PIPE, text=True)
+    victim = None
+    for _ in range(600):
+        time.sleep(0.02)
+        if process.poll() is not None:
+            break
+        try:
+            connection = sqlite3.connect(path)
+            units = connection.execute("SELECT count(*) FROM unit").fetchone()[0]
+            connection.close()
+        except sqlite3.OperationalError:
+            continue
+        children = subprocess.run(["pgrep", "-P", str(process.pid), "napier"], capture_output=True,
+                                  text=True).stdout.split()
+        ranks = {}
+        for child in children:
+            with open(f"/proc/{child}/environ", "rb") as file:
+                for entry in file.read().split(b"\0"):
+                    if entry.startswith(b"OMPI_COMM_WORLD_RANK="):
+                        ranks[int(entry.split(b"=")[1])] = int(child)
+        if units >= 1 and 1 in ranks:
+            victim = ranks[1]
+            os.kill(victim, signal.SIGKILL)
+            break
+    _, stderr = process.communicate(timeout=60)
+    if victim is None:
+        pytest.skip("SKIPPED: the sweep ended before a rank could be lost")
+    assert process.returncode != 0
+    assert "a rank was lost; run it again" in stderr, stderr
+    resumed = subprocess.run([build_dir / "napier", "sweep", spec, "--db", path, "--threads", "1"],
+                             capture_output=True, text=True)
+    assert resumed.returncode == 0, resumed.stderr
+    assert dump(path) == dump(undisturbed[0])
+
+
+def test_what_cannot_be_done_is_said(napier, spec, undisturbed, tmp_path, shared):
+    def run(spec, database, **options):
+        done = napier("sweep", spec, "--db", database, "--threads", 1, **options)
+        assert done.stdout == "" and done.stderr.startswith("napier: "), (done.stdout, done.stderr)
+        assert done.stderr.count("\n") == 1, done.stderr
+        return done.returncode, done.stderr
+
+    def edited(old, new):
+        path = tmp_path / "edited.toml"
+        assert old in spec.read_text()
+        path.write_text(spec.read_text().replace(old, new, 1))
+        return path
+
+    held = undisturbed[0]
+    code, line = run(edited('"bf16", ', ""), held)
+    assert code == 2 and "holds another sweep" in line
+    text = tmp_path / "text.txt"
+    text.write_text("Once there was a dog. " * 200)
+    changing = edited(str(shared("data/text/tinystories.txt")), str(text))
+    database = tmp_path / "changing.db"
+    assert napier("sweep", changing, "--db", database, "--threads", 1).returncode == 0
+    text.write_text("Once there was a cat. " * 200)
+    code, line = run(changing, database)
+    assert code == 2 and "files that have changed" in line
+    with open(held, "rb+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        code, line = run(spec, held)
+    assert code == 1 and "another process is sweeping into it" in line
+    connection = sqlite3.connect(held, isolation_level=None)
+    connection.execute("BEGIN EXCLUSIVE")
+    code, line = run(spec, held)
+    connection.execute("ROLLBACK")
+    connection.close()
+    assert code == 1 and "locked by another process" in line
+    code, line = run(spec, shared("data/text/tinystories.txt"))
+    assert code == 2 and "is read as an input" in line
+    foreign = tmp_path / "foreign.db"
+    connection = sqlite3.connect(foreign)
+    connection.execute("CREATE TABLE a (b)")
+    connection.close()
+    code, line = run(spec, foreign)
+    assert code == 2 and "not of a sweep" in line
+
+    def small_files():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))
+
+    full = tmp_path / "full.db"
+    code, line = run(spec, full, preexec_fn=small_files)
+    assert code == 1 and "full.db" in line
+    assert napier("sweep", spec, "--db", full, "--threads", 1).returncode == 0
+    assert dump(full) == dump(held)
+
+
+@pytest.mark.parametrize("old, new, words", [
+    ('models = ["', 'models = [3, "', "key 'models' must be a list of strings"),
+    ("arithmetics", "arithmetic", "unknown key 'arithmetic'"),
+    ('"bf16"', '"bf17"', "key 'arithmetics' holds what is none"),
+    ("limit = 12", "limit = -1", "[[text]] 1: key 'limit' must be a number"),
+    ('task = "piqa"', 'task = "pica"', "no task 'pica'"),
+    ('name = "documents"', 'name = "stories"', "two sources are called 'stories'"),
+    ("stories260K.gguf", "nosuch.gguf", "nosuch.gguf"),
+    ("context = 64", "context = 3", "context of 3"),
+    ("[[text]]", "[[text]", "line 5: is no sound TOML"),
+])
+def test_broken_files(napier, spec, tmp_path, old, new, words):
+    path = tmp_path / "broken.toml"
+    path.write_text(spec.read_text().replace(old, new, 1))
+    done = napier("sweep", path, "--db", tmp_path / "new.db")
+    assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1
+    assert words in done.stderr
+    assert not (tmp_path / "new.db").exists()

@@ -1,0 +1,173 @@
+"""napier report: one whole page that needs no other file, its figures those of the database."""
+import csv
+import html.parser
+import io
+import re
+import shutil
+import sqlite3
+import subprocess
+import tomllib
+import xml.etree.ElementTree
+
+import pytest
+
+SPEC = """
+models = ["{model}"]
+arithmetics = ["bf16", "lmul-m4", "fp8_e5m2"]
+plans = ["kq-* -> lmul-m4; * -> f32"]
+[[text]]
+name = "stories <&> |"
+path = "{text}"
+context = 64
+limit = 10
+[[task]]
+task = "piqa"
+path = "{piqa}"
+limit = 32
+"""
+VOID = {"meta", "br", "hr", "img", "link"}
+
+
+class Page(html.parser.HTMLParser):
+    """Balanced tags, the rows of tables, what is fetched from elsewhere."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.rows, self.pre, self.fetched = [], [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        if tag not in VOID:
+            self.open.append(tag)
+        for name, value in attributes:
+            if name in ("src", "href") and not value.startswith("#"):
+                self.fetched.append(value)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+        if tag == "pre":
+            self.pre.append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, (tag, self.getpos())
+
+    def handle_startendtag(self, tag, attributes):
+        pass
+
+    def handle_data(self, data):
+        if "td" in self.open or "th" in self.open:
+            self.rows[-1][-1] += data
+        if self.open and self.open[-1] == "pre":
+            self.pre[-1] += data
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory, shared, napier):
+    folder = tmp_path_factory.mktemp("report")
+    spec = folder / "sweep.toml"
+    spec.write_text(SPEC.format(model=shared("data/models/stories260K.gguf"),
+                                text=shared("data/text/tinystories.txt"),
+                                piqa=shared("data/tasks/commonsense/piqa.test.json")))
+    done = napier("sweep", spec, "--db", folder / "a.db", "--threads", 1)
+    assert done.returncode == 0, done.stderr
+    return folder / "a.db"
+
+
+def rows_of(database):
+    connection = sqlite3.connect(database)
+    rows = connection.execute(
+        "SELECT s.id, a.id, metric, value FROM result JOIN source s ON s.id = source "
+        "JOIN subject a ON a.id = subject").fetchall()
+    connection.close()
+    return {(source, subject, metric): value for source, subject, metric, value in rows}
+
+
+@pytest.fixture(scope="module")
+def page(napier, database):
+    path = database.with_name("page.html")
+    assert napier("report", database, "--output", path).returncode == 0
+    parsed = Page()
+    parsed.feed(path.read_text(encoding="utf-8"))
+    parsed.close()
+    assert parsed.open == []
+    return path, parsed
+
+
+def test_the_page_is_whole_and_its_figures_are_the_databases(page, database):
+    _, parsed = page
+    assert parsed.fetched == []
+    values = rows_of(database)
+    tables = {row[0]: row for row in parsed.rows if len(row) == 10}
+    names = ["f32 (reference)", "bf16", "lmul-m4", "fp8_e5m2", "kq-* -> lmul-m4; * -> f32"]
+    for subject, name in enumerate(names):
+        row = tables[name]
+        assert row[1] == f"{values[0, subject, 'perplexity']:.4f}"
+        assert row[4] == f"{values[0, subject, 'kl_mean']:.6f}"
+        assert row[6] == f"{100 * values[0, subject, 'top1_agreement']:.2f}"
+    flips = [row for row in parsed.rows if len(row) == 5 and row[2] in ("lost", "gained")]
+    expected = sum(values[1, s, f"acc_{kind}"] for s in range(5) for kind in ("lost", "gained"))
+    assert len(flips) == expected > 0
+
+
+def test_the_page_says_how_to_reproduce_it(page, database, napier, tmp_path):
+    _, parsed = page
+    spec = tmp_path / "sweep.toml"
+    spec.write_text(parsed.pre[0])
+    assert len(tomllib.loads(parsed.pre[0])["plans"]) == 4
+    done = napier("sweep", spec, "--db", tmp_path / "again.db", "--threads", 1)
+    assert done.returncode == 0, done.stderr
+    assert rows_of(tmp_path / "again.db") == rows_of(database)
+    assert all(re.search(r"sha256:[0-9a-f]{64}", row[1]) for row in parsed.rows if len(row) == 2
+               and row[0] != "file")
+
+
+def test_columns_sort(page, tmp_path):
+    chromium = shutil.which("chromium")
+    if not chromium:
+        pytest.skip("SKIPPED: needs chromium")
+    text = page[0].read_text(encoding="utf-8")
+    click = ('<script>for (let i = 0; i < 2; ++i) document.querySelectorAll("table.sortable")[0]'
+             '.tHead.rows[0].cells[4].querySelector("button").click();</script></body>')
+    sorted_page = tmp_path / "sorted.html"
+    sorted_page.write_text(text.replace("</body>", click), encoding="utf-8")
+    done = subprocess.run([chromium, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom",
+                           sorted_page.as_uri()], capture_output=True, text=True, timeout=120)
+    parsed = Page()
+    parsed.feed(done.stdout)
+    divergences = [float(row[4]) for row in parsed.rows if len(row) == 10 and row[4][0] in "01"]
+    assert len(divergences) == 5 and divergences == sorted(divergences, reverse=True)
+
+
+def test_tables_and_plots(napier, database, tmp_path):
+    values = rows_of(database)
+    rows = list(csv.DictReader(io.StringIO(napier("report", database, "--format", "csv").stdout)))
+    told = {(row["source"], row["arith"], row["metric"]): row["value"] for row in rows}
+    assert float(told["piqa", "lmul-m4", "acc"]) == values[1, 2, "acc"]
+    markdown = napier("report", database, "--format", "markdown").stdout
+    lines = [line for line in markdown.splitlines() if line.startswith("| ")]
+    assert {len(re.split(r"(?<!\\)\|", line)) for line in lines} == {10, 11}
+    latex = napier("report", database, "--format", "latex", "--plots", tmp_path / "plots").stdout
+    assert latex.count("\\begin{tabular}") == latex.count("\\end{tabular}") == 2
+    assert "fp8\\_e5m2 & " in latex and "change \\%" in latex
+    plots = sorted((tmp_path / "plots").iterdir())
+    assert len(plots) == 4
+    for plot in plots:
+        root = xml.etree.ElementTree.parse(plot).getroot()
+        assert root.tag.endswith("svg") and "NaN" not in plot.read_text()
+
+
+def test_what_cannot_be_reported_is_said(napier, database, tmp_path):
+    def refused(*arguments):
+        done = napier("report", *arguments)
+        assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1, done
+        return done.stderr
+
+    assert "nosuch.db" in refused(tmp_path / "nosuch.db")
+    text = tmp_path / "text.txt"
+    text.write_text("no database at all, but long enough to be looked at" * 20)
+    assert "is no SQLite database" in refused(text)
+    empty = tmp_path / "empty.db"
+    sqlite3.connect(empty).execute("CREATE TABLE a (b)").connection.close()
+    assert "not of a sweep" in refused(empty)
+    assert "is no SVG" in refused(database, "--embed", text)
+    assert "is read as an input" in refused(database, "--output", database)
