@@ -46,6 +46,7 @@ int run(int argc, char** argv) {
   napier::cli::add_explain(app);
   napier::cli::add_formats(app);
   napier::cli::add_bench(app);
+  napier::cli::add_error(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -53,7 +54,7 @@ int run(int argc, char** argv) {
   }
   if (app.get_subcommands().empty()) {
     return fail(ExitCode::wrong_input,
-                "a subcommand is needed: eval, run, explain, formats or bench");
+                "a subcommand is needed: eval, run, explain, formats, bench or error");
   }
   return ExitCode::ok;
 }

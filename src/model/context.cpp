@@ -42,7 +42,7 @@ void ContextOptions::check() const {
 Context::Context(const Model& model, const Plan& plan, const ContextOptions& options)
     : model_(&model),
       run_(std::make_shared<PlanRun>(plan)),
-      census_(std::make_unique<GraphCensus>()),
+      census_(std::make_unique<GraphCensus>(options.on_matmul)),
       thread_count_(options.threads) {
   options.check();
   llama_context_params params = llama_context_default_params();

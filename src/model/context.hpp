@@ -25,6 +25,8 @@ struct ContextOptions {
   int max_outputs = 0;  // logits' rows that one decode can give; 0: one per token
   int threads = 2;
   CacheType cache = CacheType::f32;
+  // Told of each matrix multiplication when it is done and its operands are still there.
+  GraphCensus::MatmulWatcher on_matmul = nullptr;
 
   // Throws Error if no context could be like this.
   void check() const;

@@ -36,8 +36,14 @@ uint64_t per_element(const ggml_tensor& node) {
 }  // namespace
 
 bool GraphCensus::on_node(ggml_tensor* node, bool ask, void* census) {
-  if (ask) static_cast<GraphCensus*>(census)->count(*node);
-  return !ask;  // to asking: no need to stop here; the other call is never made then
+  auto* const self = static_cast<GraphCensus*>(census);
+  if (!ask) {
+    self->on_matmul_(*node);
+    return true;
+  }
+  self->count(*node);
+  // Where this is false there is no need to stop here, and the other call is never made.
+  return self->on_matmul_ && (node->op == GGML_OP_MUL_MAT || node->op == GGML_OP_MUL_MAT_ID);
 }
 
 void GraphCensus::clear() {

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
+#include <utility>
 
 struct ggml_tensor;
 
@@ -15,7 +17,8 @@ struct MatmulCount {
 };
 
 // Counts the nodes of every graph that it is shown, as an evaluation callback of ggml's scheduler.
-// It only looks on: no graph is split for it.
+// It only looks on: no graph is split for it, unless `on_matmul` is to see the operands of matrix
+// multiplications: it is called when each is done.
 //
 // Element-wise multiplications are counted where a clear count exists, per element of the result:
 // MUL, SCALE and gated units 1; RMS_NORM, NORM, L2_NORM and GROUP_NORM 2 (square, scale); SOFT_MAX
@@ -23,6 +26,10 @@ struct MatmulCount {
 // none.
 class GraphCensus {
  public:
+  using MatmulWatcher = std::function<void(const ggml_tensor& node)>;
+
+  explicit GraphCensus(MatmulWatcher on_matmul = nullptr) : on_matmul_(std::move(on_matmul)) {}
+
   // A ggml_backend_sched_eval_callback, with this object as its user data.
   static bool on_node(ggml_tensor* node, bool ask, void* census);
 
@@ -34,6 +41,7 @@ class GraphCensus {
   const std::map<std::string, uint64_t>& opaque() const { return opaque_; }
 
  private:
+  MatmulWatcher on_matmul_;
   void count(const ggml_tensor& node);
 
   std::map<std::string, MatmulCount> matmuls_;
