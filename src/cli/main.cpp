@@ -47,6 +47,7 @@ int run(int argc, char** argv) {
   napier::cli::add_formats(app);
   napier::cli::add_bench(app);
   napier::cli::add_error(app);
+  napier::cli::add_cost(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -54,7 +55,7 @@ int run(int argc, char** argv) {
   }
   if (app.get_subcommands().empty()) {
     return fail(ExitCode::wrong_input,
-                "a subcommand is needed: eval, run, explain, formats, bench or error");
+                "a subcommand is needed: eval, run, explain, formats, bench, error or cost");
   }
   return ExitCode::ok;
 }

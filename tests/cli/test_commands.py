@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-SUBCOMMANDS = ["eval", "run", "explain", "formats", "bench", "error"]
+SUBCOMMANDS = ["eval", "run", "explain", "formats", "bench", "error", "cost"]
 
 
 @pytest.mark.parametrize("subcommand", SUBCOMMANDS)
