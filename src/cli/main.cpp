@@ -48,6 +48,7 @@ int run(int argc, char** argv) {
   napier::cli::add_bench(app);
   napier::cli::add_error(app);
   napier::cli::add_cost(app);
+  napier::cli::add_hw(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -55,7 +56,7 @@ int run(int argc, char** argv) {
   }
   if (app.get_subcommands().empty()) {
     return fail(ExitCode::wrong_input,
-                "a subcommand is needed: eval, run, explain, formats, bench, error or cost");
+                "a subcommand is needed: eval, run, explain, formats, bench, error, cost or hw");
   }
   return ExitCode::ok;
 }
