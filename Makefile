@@ -2,6 +2,7 @@
 #   make demo [MODEL=m.gguf TEXT=t.txt]   compares arithmetics on a model, in seconds once built
 #   make test                             sets up, builds, runs all tests but the long tier
 #   make test-full                        all tests; the log goes to docs/test-full.log
+#   make hw                              circuits: simulated, synthesised, area, delay, energy
 #   make build | bench | format | setup | clean
 
 JOBS  := $(shell nproc)
@@ -16,7 +17,7 @@ TEXT  := $(wildcard $(SHARED)/data/text/tinystories.txt)
 export CTEST_PARALLEL_LEVEL ?= $(JOBS)
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(JOBS)
 
-.PHONY: help setup configure build demo test test-full bench format clean
+.PHONY: help setup configure build demo test test-full bench hw format clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -54,6 +55,18 @@ bench:
 	@cmake --preset release -DNAPIER_BUILD_BENCH=ON
 	@cmake --build --preset release --target napier_bars
 	@OMP_NUM_THREADS=1 build/napier_bars
+
+HW_TOOLS := yosys sta iverilog
+HW_ARITH := f32,bf16,fp8_e4m3,fp8_e5m2,int8,lmul-m4,lmul-m3,lmul-e4m3
+hw:
+	@scripts/setup.sh --hw || true
+	@for tool in $(HW_TOOLS); do command -v $$tool >/dev/null || { \
+	  echo "make hw: skipped, $$tool is not installed" >&2; exit 0; }; done; \
+	mkdir -p build && { cmake --preset release >build/configure.log 2>&1 || \
+	  { cat build/configure.log >&2; exit 1; }; } && \
+	cmake --build --preset release --target napier && \
+	build/napier hw check --icarus --vectors 20000 --arith $(HW_ARITH) --unit wide,step && \
+	build/napier hw report --vectors 500 --repeats 2 --arith $(HW_ARITH) --unit wide,step
 
 format:
 	@find $(wildcard src include tests bench) \( -name '*.[ch]pp' -o -name '*.h' \) \

@@ -2,7 +2,8 @@
 # Installs what building and testing need: Debian packages, and a virtual environment with the
 # pinned test oracles in build/venv. Does nothing, quickly, when all is there.
 # With --build-only what the tests alone need is left out: enough to build and to run the demo.
-# With --bench the same, and what the kernels are measured against.
+# With --bench the same, and what the kernels are measured against; with --hw, the tools that
+# circuits are simulated and synthesised with.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -60,6 +61,9 @@ if [ "${1:-}" = --build-only ]; then
   install_packages
 elif [ "${1:-}" = --bench ]; then
   packages+=(libdnnl-dev) # what the kernels are measured against
+  install_packages
+elif [ "${1:-}" = --hw ]; then
+  packages+=(yosys opensta iverilog verilator qflow-tech-osu018)
   install_packages
 else
   packages+=("${test_packages[@]}")

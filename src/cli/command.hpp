@@ -23,6 +23,9 @@ void add_explain(CLI::App& app);
 void add_formats(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_league(CLI::App& app);
+void add_error(CLI::App& app);
+void add_cost(CLI::App& app);
+void add_hw(CLI::App& app);
 
 // Exit codes of every subcommand.
 enum ExitCode : int { ok = 0, failed = 1, wrong_input = 2 };

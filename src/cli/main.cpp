@@ -53,6 +53,9 @@ int run(int argc, char** argv) {
   napier::cli::add_formats(app);
   napier::cli::add_bench(app);
   napier::cli::add_league(app);
+  napier::cli::add_error(app);
+  napier::cli::add_cost(app);
+  napier::cli::add_hw(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -23,6 +23,9 @@ class MatmulObservation {
   // As plans match it.
   std::string_view name() const { return name_; }
 
+  // Whose sources are its operands.
+  const ggml_tensor& node() const { return *node_; }
+
   // Every row of the weights (or of what stands in their place, as K and V do), then of the
   // activations; of experts all, chosen or not.
   using RowSink = std::function<void(std::span<const float> row)>;

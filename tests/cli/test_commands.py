@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-SUBCOMMANDS = ["eval", "run", "explain", "formats", "bench"]
+SUBCOMMANDS = ["eval", "run", "explain", "formats", "bench", "error", "cost", "hw"]
 
 
 @pytest.mark.parametrize("subcommand", SUBCOMMANDS)

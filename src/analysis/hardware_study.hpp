@@ -1,0 +1,66 @@
+// Area, delay and energy of units on operands of a law or of a model.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "analysis/operands.hpp"
+#include "cost/price_table.hpp"
+#include "hw/synthesis.hpp"
+#include "hw/unit.hpp"
+
+namespace napier {
+
+struct HardwareOptions {
+  std::vector<std::string> technologies;  // liberty files
+  int vectors = 1000;                     // operations that energy is measured over
+  int repeats = 3;                        // syntheses, with names shuffled
+  double delay = 0;  // ns to be met, with the least area that does; 0: least area
+  uint64_t seed = 1614;
+  std::function<void(std::string_view what, double done)> on_progress;
+
+  void check() const;  // throws Error
+};
+
+struct Spread {
+  double mean = 0;
+  double deviation = 0;  // standard, over syntheses
+};
+
+struct HardwareRow {
+  std::string arith;
+  UnitKind kind = UnitKind::wide;
+  std::string technology;
+  int repeats = 0;
+  int missed = 0;  // syntheses that do not meet the delay asked for
+  double cells = 0;
+  Spread area;   // um^2
+  Spread delay;  // ns
+  Spread pj;     // an operation, with glitches
+  Spread pj_glitch_free;
+};
+
+struct UnitRequest {
+  std::string arith;
+  UnitKind kind = UnitKind::wide;
+};
+
+// What a unit is given, operation after operation: the operands of a row in order, sums running
+// from zero along it. Operands are quantised (and scaled, integers by their row's largest) as the
+// arithmetic has it. Both operands change with every operation.
+Stimulus operations_of(const std::string& arith, const HardwareUnit& unit,
+                       const std::vector<OperandBlock>& blocks, size_t count);
+
+// Every unit in every technology. Each netlist is checked against the arithmetic on the stimulus
+// before it is measured; one that differs is an Error (environment).
+std::vector<HardwareRow> study_hardware(const std::vector<UnitRequest>& units,
+                                        const std::vector<OperandBlock>& blocks,
+                                        const HardwareOptions& options);
+
+// Prices from rows of kinds wide, add and convert (glitch-free, as of pipelined units), as TOML.
+std::string price_toml(const std::vector<HardwareRow>& rows, const std::string& name,
+                       const std::string& title, const std::string& source);
+
+}  // namespace napier

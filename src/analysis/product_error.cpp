@@ -1,0 +1,210 @@
+#include "analysis/product_error.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/kernel.hpp"
+#include "kernels/quantise.hpp"
+#include "napier/error.hpp"
+
+namespace napier {
+namespace {
+
+// Sums over pairs; those of one block or row are added to the whole's, which keeps them accurate.
+struct Sums {
+  double pairs = 0, relative = 0, absolute = 0, square = 0, step = 0;
+  double error2 = 0, exact2 = 0, cross = 0;
+  double zeros = 0, flushed = 0, not_finite = 0, max_abs = 0;
+
+  void add(double exact, double product) {
+    if (exact == 0) {
+      ++zeros;
+      return;
+    }
+    if (!std::isfinite(product)) {
+      ++not_finite;
+      return;
+    }
+    const double error = product - exact;
+    const double r = error / exact;
+    ++pairs;
+    flushed += product == 0;
+    relative += r;
+    absolute += std::fabs(r);
+    square += r * r;
+    max_abs = std::max(max_abs, std::fabs(r));
+    error2 += error * error;
+    exact2 += exact * exact;
+    cross += product * exact;
+  }
+
+  void add(const Sums& other) {
+    pairs += other.pairs;
+    relative += other.relative;
+    absolute += other.absolute;
+    square += other.square;
+    step += other.step;
+    error2 += other.error2;
+    exact2 += other.exact2;
+    cross += other.cross;
+    zeros += other.zeros;
+    flushed += other.flushed;
+    not_finite += other.not_finite;
+    max_abs = std::max(max_abs, other.max_abs);
+  }
+
+  ProductErrors result() const {
+    ProductErrors errors;
+    errors.pairs = pairs;
+    errors.bias = relative / pairs;
+    errors.mean_abs = absolute / pairs;
+    errors.rms = std::sqrt(square / pairs);
+    errors.variance = square / pairs - errors.bias * errors.bias;
+    errors.max_abs = max_abs;
+    errors.mean_step = step / pairs;
+    errors.nmse = error2 / exact2;
+    errors.gain = cross / exact2;
+    const double all = pairs + not_finite;
+    errors.zeros = zeros / (all + zeros);
+    errors.flushed = flushed / pairs;
+    errors.not_finite = not_finite / all;
+    return errors;
+  }
+};
+
+// (product - exact) / 2^(xe + we).
+double step_of(double x, double w, double product) {
+  return std::ldexp(product - x * w, -std::ilogb(x) - std::ilogb(w)) *
+         (std::signbit(x) != std::signbit(w) ? -1 : 1);
+}
+
+// The standard error of a ratio of sums, sum / pairs, over independent blocks.
+double clustered_error(std::span<const Sums> blocks, double Sums::*sum) {
+  const auto count = static_cast<double>(blocks.size());
+  if (count < 2) return std::numeric_limits<double>::quiet_NaN();
+  double total = 0;
+  double pairs = 0;
+  for (const Sums& block : blocks) {
+    total += block.*sum;
+    pairs += block.pairs;
+  }
+  double square = 0;
+  for (const Sums& block : blocks) {
+    const double residual = block.*sum - total / pairs * block.pairs;
+    square += residual * residual;
+  }
+  return std::sqrt(square * count / (count - 1)) / pairs;
+}
+
+}  // namespace
+
+double ProductErrors::snr_db() const { return -10 * std::log10(nmse); }
+
+bool can_enumerate(const Arithmetic& arithmetic) {
+  const auto plain = [](const Operand& operand) {
+    return operand.scaling.empty() && operand.cast.rounding != Rounding::stochastic;
+  };
+  const auto product = arithmetic.multiplier.product();
+  return plain(arithmetic.x) && plain(arithmetic.w) &&
+         (!product || product->rounding != Rounding::stochastic);
+}
+
+ProductErrors enumerate_products(const Arithmetic& arithmetic, int source_bits) {
+  if (source_bits < 1 || source_bits > 14) {
+    throw Error(std::to_string(source_bits) +
+                " bits of mantissa cannot be enumerated: give 1 to 14");
+  }
+  const auto count = size_t{1} << source_bits;
+  const Multiplier multiplier = arithmetic.resolved_multiplier();
+  const auto source = [&](size_t i) { return Dyadic::make(false, count + i, -source_bits); };
+  // Quantised weights, one of each value, and which of them each mantissa becomes.
+  std::vector<Dyadic> kept;
+  std::vector<size_t> becomes(count);
+  for (size_t j = 0; j < count; ++j) {
+    const Dyadic w = arithmetic.w.quantise(source(j));
+    if (kept.empty() || kept.back() != w) kept.push_back(w);
+    becomes[j] = kept.size() - 1;
+  }
+  std::vector<double> products(kept.size());
+  std::optional<Dyadic> last;
+  Sums total;
+  for (size_t i = 0; i < count; ++i) {
+    const Dyadic x = arithmetic.x.quantise(source(i));
+    if (!last || *last != x) {
+      for (size_t j = 0; j < kept.size(); ++j) {
+        products[j] = to_double(multiplier.multiply(x, kept[j]));
+      }
+      last = x;
+    }
+    const double exact_x = to_double(source(i));
+    Sums row;
+    for (size_t j = 0; j < count; ++j) {
+      const double exact = exact_x * (1 + static_cast<double>(j) / static_cast<double>(count));
+      const double product = products[becomes[j]];
+      row.add(exact, product);
+      row.step += std::isfinite(product) ? product - exact : 0;
+    }
+    total.add(row);
+  }
+  return total.result();
+}
+
+QuantisedRows quantise_rows(const Operand& operand, std::span<const float> rows, int64_t k) {
+  const Quantiser quantiser(operand);
+  const Scaler scaler(operand, k);
+  const double absmax = scaler.has_tensor_level()
+                            ? Scaler::finite_absmax(rows.data(), static_cast<int64_t>(rows.size()))
+                            : 0;
+  QuantisedRows result;
+  result.values.resize(rows.size());
+  result.scales.assign(rows.size(), 1.0f);
+  std::vector<float> scales(static_cast<size_t>(scaler.groups()), 1.0f);
+  const int64_t group = scaler.group() == 0 ? k : scaler.group();
+  for (size_t row = 0; row < rows.size(); row += static_cast<size_t>(k)) {
+    if (scaler.is_scaled()) scaler.choose(rows.data() + row, absmax, scales.data());
+    for (int64_t at = 0; at < k; at += group) {
+      const float scale = scales[static_cast<size_t>(at / group)];
+      const size_t first = row + static_cast<size_t>(at);
+      quantiser(rows.data() + first, group, scale, at, result.values.data() + first);
+      std::fill_n(result.scales.begin() + static_cast<ptrdiff_t>(first), group, scale);
+    }
+  }
+  return result;
+}
+
+ProductErrors measure_products(const Arithmetic& arithmetic, std::span<const OperandBlock> blocks) {
+  const Multiplier multiplier = arithmetic.resolved_multiplier();
+  std::vector<Sums> sums(blocks.size());
+  Sums total;
+  for (size_t b = 0; b < blocks.size(); ++b) {
+    const OperandBlock& block = blocks[b];
+    check_shape(arithmetic, block.k);
+    const QuantisedRows x = quantise_rows(arithmetic.x, block.x, block.k);
+    const QuantisedRows w = quantise_rows(arithmetic.w, block.w, block.k);
+    Sums& sum = sums[b];
+    for (int64_t j = 0; j < block.w_rows(); ++j) {
+      const int64_t i = j % block.x_rows();
+      for (int64_t k = 0; k < block.k; ++k) {
+        const auto at_x = static_cast<size_t>(i * block.k + k);
+        const auto at_w = static_cast<size_t>(j * block.k + k);
+        const double exact = double{block.x[at_x]} * double{block.w[at_w]};
+        const Dyadic product =
+            multiplier.multiply(Dyadic::from_double(x.values[at_x]),
+                                Dyadic::from_double(w.values[at_w]), static_cast<uint64_t>(k));
+        const double value = to_double(product) * double{x.scales[at_x]} * double{w.scales[at_w]};
+        sum.add(exact, value);
+        if (exact != 0 && std::isfinite(value)) {
+          sum.step += step_of(block.x[at_x], block.w[at_w], value);
+        }
+      }
+    }
+    total.add(sum);
+  }
+  ProductErrors result = total.result();
+  result.bias_error = clustered_error(sums, &Sums::relative);
+  result.mean_abs_error = clustered_error(sums, &Sums::absolute);
+  result.mean_step_error = clustered_error(sums, &Sums::step);
+  return result;
+}
+
+}  // namespace napier

@@ -1,0 +1,153 @@
+// napier cost: operations, bytes and energy of a model's token.
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cli/command.hpp"
+#include "cost/model_cost.hpp"
+#include "napier/error.hpp"
+#include "recipes/recipe.hpp"
+#include "report/cost_report.hpp"
+
+namespace napier::cli {
+namespace {
+
+struct CostArguments {
+  std::string model;
+  std::string arithmetics = "f32,bf16,fp8_e4m3,fp8_e5m2,lmul-m4,lmul-m3,lmul-e4m3";
+  std::vector<std::string> plans;
+  std::string prices = "osu018@horowitz45,horowitz45";
+  std::string free;
+  std::string show = "energy";
+  std::string output;
+  int64_t context = 4096;
+  CostOptions options;
+  bool json = false;
+  bool csv = false;
+};
+
+ModelShape shape_for(const CostArguments& arguments) {
+  std::string names;
+  for (const NamedShape& shape : named_shapes()) {
+    if (shape.name == arguments.model) return shape_of(shape, arguments.context);
+    names += ", " + std::string(shape.name);
+  }
+  if (arguments.model.empty()) throw Error("a model is needed: a GGUF file" + names);
+  if (arguments.model.find_first_of("./") == std::string::npos &&
+      !std::filesystem::exists(arguments.model)) {
+    throw Error("'" + arguments.model + "' is no model: give a GGUF file" + names);
+  }
+  return shape_of_file(arguments.model, arguments.context);
+}
+
+std::string energy_report(CostArguments& arguments) {
+  if (arguments.context < 1 || arguments.context > 1 << 24) {
+    throw Error("--ctx: " + std::to_string(arguments.context) +
+                " tokens: give 1 to 16777216, the token itself included");
+  }
+  if (!arguments.free.empty()) {
+    for (const std::string& name : split_list(arguments.free)) {
+      const auto operation = parse_operation(name);
+      if (!operation) {
+        throw Error("--free: '" + name +
+                    "' is no operation: give multiply, add, convert, dram, sram or register");
+      }
+      arguments.options.free.insert(*operation);
+    }
+  }
+  arguments.options.check();
+  const Prices prices(arguments.prices);
+  CostStudy study{shape_for(arguments), arguments.context, arguments.options, {}, {}};
+  const auto add = [&](const std::string& name, const Plan& plan) {
+    study.names.push_back(name);
+    study.costs.push_back(cost_of(study.shape, plan, prices, arguments.options));
+  };
+  if (!arguments.arithmetics.empty()) {
+    for (const std::string& name : split_list(arguments.arithmetics)) {
+      add(name, Plan{{{"*", parse_arithmetic(name)}}});
+    }
+  }
+  for (const std::string& text : arguments.plans) {
+    const Recipe recipe = plan_argument(text);
+    add(recipe.name, recipe.plan);
+  }
+  if (study.costs.empty()) throw Error("nothing to price: give --arith LIST or --plan PLAN");
+  return arguments.json  ? cost_json(study)
+         : arguments.csv ? cost_csv(study)
+                         : cost_table(study, arguments.show == "roles");
+}
+
+void run_cost(CostArguments& arguments) {
+  std::vector<std::string> read = arguments.plans;
+  if (std::filesystem::exists(arguments.model)) read.push_back(arguments.model);
+  Output output(arguments.output, read);
+  if (arguments.csv && (arguments.show == "prices" || arguments.show == "gates")) {
+    throw Error("--csv: is of energy and roles; give --json");
+  }
+  if (arguments.show == "prices") {
+    output.write(arguments.json ? prices_json() : prices_table());
+  } else if (arguments.show == "gates") {
+    output.write(arguments.json ? gates_json() : gates_table());
+  } else {
+    output.write(energy_report(arguments));
+  }
+}
+
+}  // namespace
+
+void add_cost(CLI::App& app) {
+  CLI::App* command = app.add_subcommand(
+      "cost", "What a token of a model costs under arithmetics: operations, bytes, energy");
+  auto arguments = std::make_shared<CostArguments>();
+  command
+      ->add_option("model", arguments->model,
+                   "a GGUF file, or a shape: llama-3.1-8b, llama-3.1-70b, mistral-7b")
+      ->type_name("MODEL");
+  command->add_option("--arith", arguments->arithmetics, "arithmetics; ratios are to the first")
+      ->type_name("LIST")
+      ->capture_default_str();
+  command
+      ->add_option("--plan", arguments->plans,
+                   "a plan or a recipe file; may be given more than once")
+      ->type_name("PLAN|FILE")
+      ->take_all()
+      ->allow_extra_args(false);
+  command
+      ->add_option("--prices", arguments->prices,
+                   "tables of prices, asked in order: names, TOML files, or A@B, which scales A's "
+                   "to B's f32")
+      ->type_name("LIST")
+      ->capture_default_str();
+  command
+      ->add_option("--free", arguments->free,
+                   "operations to leave out: multiply, add, convert, dram, sram, register")
+      ->type_name("LIST");
+  command
+      ->add_option("--show", arguments->show,
+                   "energy, roles (the same by role), prices (all tables), or gates (those of "
+                   "L-Mul's paper)")
+      ->check(CLI::IsMember({"energy", "roles", "prices", "gates"}))
+      ->capture_default_str();
+  command->add_option("-c,--ctx", arguments->context, "tokens that attention looks back on")
+      ->capture_default_str();
+  command->add_option("--batch", arguments->options.batch, "sequences that share the weights read")
+      ->capture_default_str();
+  command
+      ->add_option("--tile", arguments->options.tile,
+                   "rows and columns that the matrix unit works on at a time")
+      ->capture_default_str();
+  CLI::Option* json = command->add_flag("--json", arguments->json, "print JSON, figures in full");
+  command->add_flag("--csv", arguments->csv, "print CSV, by role")->excludes(json);
+  command->add_option("--output", arguments->output, "write there, as a whole, instead of stdout")
+      ->type_name("FILE");
+  command->footer(
+      "Examples:\n"
+      "  napier cost llama-3.1-8b --arith f32,lmul-m4 --ctx 8192 --batch 16\n"
+      "  napier cost MODEL.gguf --plan recipes/lmul-attention.toml --show roles\n"
+      "  napier cost --show gates");
+  command->callback([arguments] { run_cost(*arguments); });
+}
+
+}  // namespace napier::cli

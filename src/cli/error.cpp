@@ -1,0 +1,180 @@
+// napier error: how wrong products and sums are, and why.
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "analysis/error_study.hpp"
+#include "cli/command.hpp"
+#include "model/engine.hpp"
+#include "model/gguf_file.hpp"
+#include "model/probe.hpp"
+#include "napier/error.hpp"
+#include "report/error_report.hpp"
+
+namespace napier::cli {
+namespace {
+
+struct ErrorArguments {
+  std::string model;
+  std::string text;
+  std::string arithmetics =
+      "lmul-m4,lmul-m4-rne,lmul-m3,lmul-m3-rne,lmul-formula-m4,mitchell,fp8_e4m3,fp8_e4m3-rtz,"
+      "fp8_e5m2,fp8_e5m2-rtz";
+  std::string laws = "mantissa,uniform,loguniform,gaussian,student(4)";
+  std::string show = "products";
+  std::string by = "role";
+  std::string reading = "adder";
+  std::string rounding = "rtz";
+  std::vector<int64_t> lengths;
+  ErrorStudyOptions options;
+  CaptureOptions capture;
+  bool json = false;
+  bool csv = false;
+  std::string output;
+  std::string svg;
+};
+
+std::vector<OperandSource> sources_for(const ErrorArguments& arguments, ProgressLine& progress) {
+  std::vector<OperandSource> sources;
+  if (arguments.model.empty()) {
+    for (const std::string& text : split_list(arguments.laws)) {
+      const OperandLaw law = parse_operand_law(text);
+      sources.push_back({to_string(law), law, {}});
+    }
+    return sources;
+  }
+  if (arguments.text.empty()) {
+    throw Error("a model's operands are captured while it reads a text: give --text FILE");
+  }
+  check_gguf_header(arguments.model);
+  const std::string text = read_text(arguments.text);
+  probe_model(arguments.model, arguments.capture.context, text);
+  const Model model(arguments.model);
+  progress.show("capturing operands", 0);
+  return sources_of(capture_operands(model, model.tokenise(text, true, false), arguments.capture),
+                    arguments.by == "role");
+}
+
+void run_error(ErrorArguments& arguments) {
+  ErrorStudyOptions& options = arguments.options;
+  if (!arguments.lengths.empty()) options.lengths = arguments.lengths;
+  options.variant.formula = arguments.reading == "formula";
+  options.variant.rounding =
+      arguments.rounding == "rne" ? Rounding::nearest_even : Rounding::toward_zero;
+  options.check();
+  std::vector<NamedArithmetic> arithmetics;
+  for (const std::string& name : split_list(arguments.arithmetics)) {
+    arithmetics.push_back({name, parse_arithmetic(name)});
+  }
+  if (!arguments.svg.empty() && arguments.show == "products") {
+    throw Error("--svg: products have a table only; ask for --show dots or --show offsets");
+  }
+  arguments.capture.context.threads = options.threads;
+  arguments.capture.context.check();
+  const std::vector<std::string> read = {arguments.model, arguments.text};
+  Output output(arguments.output, read);
+  std::optional<Output> plot;  // tried before the work begins
+  if (!arguments.svg.empty()) plot.emplace(arguments.svg, read);
+
+  ProgressLine progress;
+  options.on_progress = [&](std::string_view what, double done) { progress.show(what, done); };
+  const std::vector<OperandSource> sources = sources_for(arguments, progress);
+
+  std::string text;
+  LineChart chart;
+  if (arguments.show == "products") {
+    const auto rows = study_products(arithmetics, sources, options);
+    text = arguments.json  ? products_json(rows, options)
+           : arguments.csv ? products_csv(rows)
+                           : products_table(rows, options);
+  } else if (arguments.show == "dots") {
+    const auto rows = study_dots(arithmetics, sources, options);
+    text = arguments.json ? dots_json(rows) : arguments.csv ? dots_csv(rows) : dots_table(rows);
+    chart = dots_chart(rows);
+  } else {
+    const auto rows = study_offsets(sources, options);
+    text = arguments.json  ? offsets_json(rows, options)
+           : arguments.csv ? offsets_csv(rows)
+                           : offsets_table(rows, options);
+    if (plot) {
+      chart = offsets_chart(rows, study_products(arithmetics, sources, options));
+    }
+  }
+  progress.clear();
+  output.write(text);
+  if (plot) plot->write(chart.svg());
+}
+
+}  // namespace
+
+void add_error(CLI::App& app) {
+  CLI::App* command = app.add_subcommand(
+      "error", "How wrong products and sums are, by formula, enumeration, sampling or on a model");
+  auto arguments = std::make_shared<ErrorArguments>();
+  command->add_option("model", arguments->model, "a GGUF file whose own operands are taken")
+      ->type_name("MODEL.gguf");
+  command->add_option("--text", arguments->text, "what the model reads meanwhile")
+      ->type_name("FILE");
+  command->add_option("--arith", arguments->arithmetics, "arithmetics")
+      ->type_name("LIST")
+      ->capture_default_str();
+  command->add_option("--operands", arguments->laws, "laws to draw operands from, without a model")
+      ->type_name("LIST")
+      ->capture_default_str();
+  command
+      ->add_option("--show", arguments->show,
+                   "products, dots (sums of products), or offsets (which constant L-Mul should "
+                   "add)")
+      ->check(CLI::IsMember({"products", "dots", "offsets"}))
+      ->capture_default_str();
+  command->add_option("--by", arguments->by, "a model's operands by role or by matmul")
+      ->check(CLI::IsMember({"role", "matmul"}))
+      ->capture_default_str();
+  command->add_option("--lengths", arguments->lengths, "of drawn dot products")
+      ->delimiter(',')
+      ->type_name("N,...");
+  command->add_option("--keep", arguments->options.kept_bits, "mantissa bits, for offsets")
+      ->delimiter(',')
+      ->type_name("K,...")
+      ->capture_default_str();
+  command->add_option("--reading", arguments->reading, "of L-Mul, for offsets")
+      ->check(CLI::IsMember({"adder", "formula"}))
+      ->capture_default_str();
+  command->add_option("--rounding", arguments->rounding, "of L-Mul's operands, for offsets")
+      ->check(CLI::IsMember({"rtz", "rne"}))
+      ->capture_default_str();
+  command->add_option("--pairs", arguments->options.pairs, "drawn from a law")
+      ->capture_default_str();
+  command
+      ->add_option("--source-bits", arguments->options.source_bits,
+                   "mantissa bits of the operands that are enumerated")
+      ->capture_default_str();
+  command->add_option("--seed", arguments->options.seed, "of what is drawn")->capture_default_str();
+  command->add_option("-c,--ctx", arguments->capture.context.context, "tokens a chunk")
+      ->capture_default_str();
+  command->add_option("--chunks", arguments->capture.chunks, "chunks of the text")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  command
+      ->add_option("--blocks", arguments->capture.blocks,
+                   "samples of each matrix multiplication, of 4 rows by 16")
+      ->check(CLI::Range(2, 4096))
+      ->capture_default_str();
+  command->add_option("-t,--threads", arguments->options.threads, "threads to compute with")
+      ->check(CLI::Range(1, 512))
+      ->capture_default_str();
+  CLI::Option* json = command->add_flag("--json", arguments->json, "print JSON, figures in full");
+  command->add_flag("--csv", arguments->csv, "print CSV")->excludes(json);
+  command->add_option("--output", arguments->output, "write there, as a whole, instead of stdout")
+      ->type_name("FILE");
+  command->add_option("--svg", arguments->svg, "also draw dots or offsets")->type_name("FILE");
+  command->footer(
+      "Examples:\n"
+      "  napier error --arith lmul-m4,lmul-m4-rne,fp8_e4m3 --operands mantissa,gaussian\n"
+      "  napier error --show dots --arith lmul-m4,lmul-m4/acc=bf16 --operands gaussian\n"
+      "  napier error MODEL.gguf --text FILE --show offsets --svg offsets.svg");
+  command->callback([arguments] { run_error(*arguments); });
+}
+
+}  // namespace napier::cli

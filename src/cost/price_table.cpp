@@ -1,0 +1,222 @@
+#include "cost/price_table.hpp"
+
+#include <fmt/format.h>
+
+#include <toml++/toml.h>
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <fstream>
+#include <sstream>
+
+#include "napier/error.hpp"
+
+namespace napier {
+namespace {
+
+constexpr std::array k_texts = {
+#include "price_tables.inc"
+};
+
+struct OperationName {
+  Operation operation;
+  std::string_view name;
+};
+constexpr std::array k_operations = {
+    OperationName{Operation::multiply, "multiply"},
+    OperationName{Operation::add, "add"},
+    OperationName{Operation::convert, "convert"},
+    OperationName{Operation::dram, "dram"},
+    OperationName{Operation::sram, "sram"},
+    OperationName{Operation::register_file, "register"},
+};
+
+bool moves_bytes(Operation operation) { return operation >= Operation::dram; }
+
+// The canonical spelling of a format, or of two with a star between; what this build does not know
+// stays as it is written.
+std::string canonical(const std::string& format) {
+  const size_t star = format.find('*');
+  if (star != format.npos) {
+    return canonical(format.substr(0, star)) + "*" + canonical(format.substr(star + 1));
+  }
+  try {
+    return format_name(parse_format(format));
+  } catch (const ParseError&) {
+    return format;
+  }
+}
+
+std::string text_of(const toml::table& entry, std::string_view key, const std::string& fallback) {
+  return entry[key].value_or(fallback);
+}
+
+Price parse_price(const toml::table& entry, const PriceTable& table, const std::string& where) {
+  Price price;
+  const std::string operation = text_of(entry, "operation", "");
+  const auto found = parse_operation(operation);
+  if (!found) {
+    throw Error(where + ": '" + operation +
+                "' is no operation: give multiply, add, convert, dram, sram or register");
+  }
+  price.key = {*found, text_of(entry, "family", ""), canonical(text_of(entry, "format", ""))};
+  const std::string name = to_string(price.key);
+  if (price.key.format.empty() != moves_bytes(*found)) {
+    throw Error(where + ": the price of " + name +
+                (moves_bytes(*found) ? " is of a byte and takes no format" : " needs a format"));
+  }
+  if (price.key.family.empty() == (*found == Operation::multiply)) {
+    throw Error(where + ": the price of " + name +
+                (*found == Operation::multiply ? " needs a family of multipliers"
+                                               : " takes no family of multipliers"));
+  }
+  price.pj = entry["pj"].value_or(-1.0);
+  price.spread = entry["spread"].value_or(0.0);
+  if (!(price.pj >= 0) || !(price.spread >= 0) || !std::isfinite(price.pj + price.spread)) {
+    throw Error(where + ": the price of " + name + " needs pj, a number not below 0");
+  }
+  price.source = text_of(entry, "source", table.source);
+  price.note = text_of(entry, "note", "");
+  return price;
+}
+
+std::string read_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  if (!file || !text) throw Error(path + ": the table of prices cannot be read");
+  return std::move(text).str();
+}
+
+PriceTable table_named(const std::string& name) {
+  std::string names;
+  for (const PriceTable& table : price_tables()) {
+    if (table.name == name) return table;
+    names += (names.empty() ? "" : ", ") + table.name;
+  }
+  if (name.find_first_of("./") != name.npos) return parse_price_table(read_file(name), name);
+  throw Error("--prices: '" + name + "' is no table of prices: give " + names +
+              ", or the path of a TOML file");
+}
+
+double f32_step(const PriceTable& table) {
+  const Price* multiply = table.find({Operation::multiply, "exact", "f32"});
+  const Price* add = table.find({Operation::add, "", "f32"});
+  if (!multiply || !add) {
+    throw Error("--prices: the table " + table.name +
+                " has no f32 multiplication and addition to be scaled by");
+  }
+  return multiply->pj + add->pj;
+}
+
+}  // namespace
+
+std::string_view operation_name(Operation operation) {
+  for (const OperationName& entry : k_operations) {
+    if (entry.operation == operation) return entry.name;
+  }
+  return "";
+}
+
+std::optional<Operation> parse_operation(std::string_view name) {
+  for (const OperationName& entry : k_operations) {
+    if (entry.name == name) return entry.operation;
+  }
+  return std::nullopt;
+}
+
+std::string to_string(const PriceKey& key) {
+  std::string text(operation_name(key.operation));
+  if (!key.family.empty()) text += " " + key.family;
+  if (!key.format.empty()) text += " " + key.format;
+  return text;
+}
+
+PriceKey multiply_key(const Arithmetic& arithmetic) {
+  const Multiplier multiplier = arithmetic.resolved_multiplier();
+  const std::string x = format_name(arithmetic.x.cast.format);
+  const std::string w = format_name(arithmetic.w.cast.format);
+  // L-Mul's formula is another circuit than its adder.
+  const bool is_formula = multiplier.form().kind == ProductForm::Kind::bilinear;
+  const std::string family(multiplier.family().name);
+  return {Operation::multiply, family + (is_formula ? "-formula" : ""), x == w ? x : x + "*" + w};
+}
+
+const Price* PriceTable::find(const PriceKey& key) const {
+  const PriceKey wanted = {key.operation, key.family, canonical(key.format)};
+  const auto found = std::find_if(prices.begin(), prices.end(),
+                                  [&](const Price& price) { return price.key == wanted; });
+  return found == prices.end() ? nullptr : &*found;
+}
+
+PriceTable parse_price_table(std::string_view text, const std::string& where) {
+  toml::table document;
+  try {
+    document = toml::parse(text);
+  } catch (const toml::parse_error& error) {
+    throw Error(
+        fmt::format("{}: line {}: {}", where, error.source().begin.line, error.description()));
+  }
+  PriceTable table;
+  table.name = text_of(document, "name", "");
+  table.title = text_of(document, "title", "");
+  table.source = text_of(document, "source", "");
+  if (table.name.empty() || table.source.empty()) {
+    throw Error(where + ": a table of prices needs 'name' and 'source'");
+  }
+  if (const toml::array* entries = document["price"].as_array()) {
+    for (const toml::node& node : *entries) {
+      const toml::table* entry = node.as_table();
+      if (!entry) throw Error(where + ": 'price' is to be written [[price]]");
+      Price price = parse_price(*entry, table, where);
+      if (table.find(price.key)) throw Error(where + ": two prices of " + to_string(price.key));
+      table.prices.push_back(std::move(price));
+    }
+  }
+  if (table.prices.empty()) throw Error(where + ": a table without prices");
+  return table;
+}
+
+std::span<const PriceTable> price_tables() {
+  static const std::vector<PriceTable> tables = [] {
+    std::vector<PriceTable> parsed;
+    for (const char* text : k_texts) parsed.push_back(parse_price_table(text, "built-in table"));
+    return parsed;
+  }();
+  return tables;
+}
+
+Prices::Prices(std::string_view list) {
+  for (const std::string& name : split_list(list)) {
+    const size_t at = name.find('@');
+    if (at == name.npos) {
+      tables_.push_back(table_named(name));
+      continue;
+    }
+    PriceTable table = table_named(name.substr(0, at));
+    const PriceTable measure = table_named(name.substr(at + 1));
+    const double factor = f32_step(measure) / f32_step(table);
+    table.name = name;
+    for (Price& price : table.prices) {
+      price.pj *= factor;
+      price.spread *= factor;
+      price.note += fmt::format("{}times {:.4g}", price.note.empty() ? "" : "; ", factor);
+    }
+    tables_.push_back(std::move(table));
+  }
+}
+
+const Price& Prices::operator()(const PriceKey& key) const {
+  std::string names;
+  for (const PriceTable& table : tables_) {
+    if (const Price* price = table.find(key)) return *price;
+    names += (names.empty() ? "" : ", ") + table.name;
+  }
+  throw Error(
+      "no price of '" + to_string(key) + "' in " + names +
+      ": name a further table with --prices that has one, or leave such operations out with "
+      "--free " +
+      std::string(operation_name(key.operation)));
+}
+
+}  // namespace napier

@@ -1,0 +1,80 @@
+// What an operation costs, and who says so.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "napier/arithmetic.hpp"
+
+namespace napier {
+
+enum class Operation : uint8_t {
+  multiply,       // two operands of a format, by a family of multipliers
+  add,            // into a sum of a format
+  convert,        // an f32 into a format
+  dram,           // a byte read or written
+  sram,           // a byte, of a large on-chip memory (L2)
+  register_file,  // a byte
+};
+
+std::string_view operation_name(Operation operation);
+std::optional<Operation> parse_operation(std::string_view name);
+
+// What is asked of a table: a format for all but bytes, a family for multiplications.
+struct PriceKey {
+  Operation operation = Operation::multiply;
+  std::string family;  // "exact", "lmul", "lmul-formula", "mitchell"
+  std::string format;  // "f32", or "e4m3fn*e2m1fn" where the operands differ
+
+  bool operator==(const PriceKey&) const = default;
+};
+
+std::string to_string(const PriceKey& key);
+// The multiplication that an arithmetic does, its product's rounding aside.
+PriceKey multiply_key(const Arithmetic& arithmetic);
+
+struct Price {
+  PriceKey key;
+  double pj = 0;      // an operation, or a byte
+  double spread = 0;  // standard deviation over repeated measurements; 0 where none are known
+  std::string source;
+  std::string note;
+};
+
+struct PriceTable {
+  std::string name;
+  std::string title;
+  std::string source;
+  std::vector<Price> prices;
+
+  // Formats match by what they are, not by their spelling.
+  const Price* find(const PriceKey& key) const;
+};
+
+// A table in TOML: name, title, source, and [[price]] entries with operation, family, format, pj
+// and perhaps spread, source, note. `where` begins every message. Throws Error.
+PriceTable parse_price_table(std::string_view toml, const std::string& where);
+
+// The built-in tables: src/cost/tables/*.toml.
+std::span<const PriceTable> price_tables();
+
+// Tables asked in order; the first that has a row gives it.
+class Prices {
+ public:
+  // A comma-separated list of names, paths of TOML files, or A@B: table A times the one factor that
+  // makes its f32 multiplication and addition cost together what B's do, which carries ratios
+  // measured in one technology over to another. Throws Error.
+  explicit Prices(std::string_view list);
+
+  // Throws Error, saying what is missing where, if no table has it: nothing is guessed.
+  const Price& operator()(const PriceKey& key) const;
+  std::span<const PriceTable> tables() const { return tables_; }
+
+ private:
+  std::vector<PriceTable> tables_;
+};
+
+}  // namespace napier

@@ -1,0 +1,42 @@
+// Standard cells as a liberty file describes them: what area and energy need of it.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+namespace napier {
+
+// A table over input transition (ns) and output load (pF), read between its points.
+struct LibertyTable {
+  std::vector<double> transitions;
+  std::vector<double> loads;
+  std::vector<double> values;  // [transition][load]
+
+  // Bilinear, and constant beyond the edges; 0 for an empty table.
+  double at(double transition, double load) const;
+};
+
+struct LibertyPin {
+  bool is_output = false;
+  double capacitance = 0;            // pF, of an input
+  std::vector<LibertyTable> energy;  // pJ a transition inside the cell, rising and falling
+  std::vector<LibertyTable> delay;   // ns, rising and falling, from each input
+};
+
+struct LibertyCell {
+  double area = 0;  // in the library's unit, um^2
+  std::map<std::string, LibertyPin> pins;
+};
+
+// One technology. Thread safe once made.
+struct Liberty {
+  std::string name;
+  double voltage = 0;
+  std::map<std::string, LibertyCell> cells;
+};
+
+// Throws Error with the line for a file that is no liberty file, or without voltage or cells.
+Liberty parse_liberty(const std::string& text, const std::string& path);
+
+}  // namespace napier

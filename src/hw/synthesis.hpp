@@ -1,0 +1,69 @@
+// From a unit's Verilog to standard cells: area, delay, energy.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "hw/equivalence.hpp"
+#include "hw/liberty.hpp"
+#include "hw/tool.hpp"
+#include "hw/unit.hpp"
+
+namespace napier {
+
+// A technology ready for use: its liberty file unpacked, its cells as Verilog.
+struct Technology {
+  std::string path;  // as it was named
+  Liberty liberty;
+  std::string liberty_path;  // unpacked
+  std::string cells;         // Verilog modules, one a cell, by yosys
+};
+
+// Reads a liberty file (.lib, or .lib.gz). Throws Error.
+Technology load_technology(const std::string& path, const WorkFolder& folder);
+
+// A cell: its pins' nets.
+struct NetlistCell {
+  std::string type;
+  std::map<std::string, int> pins;
+};
+
+// Nets are numbers; 0 and 1 are the constants.
+struct Netlist {
+  std::vector<NetlistCell> cells;
+  std::map<std::string, std::vector<int>> ports;
+  int nets = 2;
+};
+
+struct Synthesis {
+  Netlist netlist;
+  double area = 0;      // um^2
+  double delay = 0;     // ns, the longest path, by OpenSTA
+  std::string verilog;  // the netlist
+};
+
+// yosys' synth, abc on the technology's cells, OpenSTA. `target` is abc's delay target in ns, 0 for
+// least area; `seed` shuffles the names that abc sees and takes another of its scripts in turn,
+// since its results depend on both (0: names and script as they are). Throws Error where a tool is
+// absent.
+Synthesis synthesise(const HardwareUnit& unit, const Technology& technology, double target,
+                     uint64_t seed, const WorkFolder& folder);
+
+struct Energy {
+  double pj = 0;              // an operation, glitches included
+  double pj_glitch_free = 0;  // were every net to change at most once
+};
+
+// Simulates the netlist gate by gate (Icarus) on the stimulus, one operation a vector, with each
+// cell's delay at its load; toggles times (1/2 C V^2 of the pins driven + the cell's internal
+// energy). No wires (there is no layout), no clock, no leakage.
+Energy measure_energy(const HardwareUnit& unit, const Synthesis& synthesis,
+                      const Technology& technology, const Stimulus& stimulus,
+                      const WorkFolder& folder);
+
+// The netlist with its cells, to be checked as the unit itself is.
+std::string netlist_verilog(const Synthesis& synthesis, const Technology& technology);
+
+}  // namespace napier

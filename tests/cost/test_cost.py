@@ -1,0 +1,217 @@
+"""napier cost against what llama.cpp's graphs multiply, and against sums done by hand."""
+import csv
+import io
+import json
+import math
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def cost(napier):
+    def run(*arguments):
+        done = napier("cost", *arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+@pytest.mark.parametrize("model, layers", [("stories260K", 5), ("stories3M", 6)])
+def test_counts_are_those_of_the_graphs(cost, napier, shared, model, layers):
+    """`napier eval` counts the nodes of llama.cpp's graphs: one chunk of 512 tokens at once, each
+    attending to all 512 slots; past the last layer's attention only the scored half goes on."""
+    path = shared(f"data/models/{model}.gguf")
+    done = napier("eval", path, "--text", shared("data/text/tinystories.txt"), "--arith", "f32",
+                  "--chunks", 1, "--json")
+    census = json.loads(done.stdout)["reference"]["matmuls"]
+    plan = cost(path, "--arith", "f32", "--ctx", 512)["plans"][0]
+    roles = {role["role"]: role["counts"] for role in plan["roles"]}
+    assert set(roles) == {*census["roles"], "element-wise"}
+    for role, entries in census["roles"].items():
+        rows = {"output": 256}.get(role, 512)
+        if role.startswith("ffn"):
+            rows -= 256 / layers
+        counted = sum(entry["multiplications"] for entry in entries)
+        expected = roles[role]["multiplications"] * rows
+        assert counted == pytest.approx(expected, rel=1e-12), role
+    # Norms and gating of the last layer, and the last norm, see 256 rows.
+    by_op = census["elementwise_by_op"]
+    assert roles["element-wise"]["elementwise"] * 512 == pytest.approx(sum(by_op.values()), rel=0.1)
+    assert by_op["ROPE"] + by_op["SOFT_MAX"] < roles["element-wise"]["elementwise"] * 512
+
+
+PRICES = """
+name = "test"
+source = "made up"
+[[price]]
+operation = "multiply"
+family = "exact"
+format = "f32"
+pj = 2.0
+[[price]]
+operation = "multiply"
+family = "exact"
+format = "e4m3*e2m1"
+pj = 0.5
+[[price]]
+operation = "add"
+format = "f32"
+pj = 1.0
+[[price]]
+operation = "convert"
+format = "e4m3fn"
+pj = 0.25
+[[price]]
+operation = "convert"
+format = "e2m1fn"
+pj = 0.125
+[[price]]
+operation = "dram"
+pj = 100.0
+[[price]]
+operation = "sram"
+pj = 10.0
+[[price]]
+operation = "register"
+pj = 0.1
+"""
+
+
+def test_a_layers_energy_by_hand(cost, tmp_path):
+    """llama-3.1-8b at 1000 tokens, batch 4, tiles of 100: x in e4m3 per row, w in NVFP4's e2m1."""
+    (tmp_path / "prices.toml").write_text(PRICES)
+    plan = cost("llama-3.1-8b", "--arith", "x=e4m3@row/w=e2m1@block16(e4m3)", "--ctx", 1000,
+                "--batch", 4, "--tile", 100, "--prices", tmp_path / "prices.toml")["plans"][0]
+    roles = {role["role"]: role for role in plan["roles"]}
+    e = roles["ffn_up"]["pj"]
+    layers, n, k = 32, 14336, 4096
+    assert e["multiply"] == pytest.approx(layers * n * k * 0.5)
+    assert e["accumulate"] == pytest.approx(layers * n * k)
+    runs = n * k / 16
+    assert e["convert"] == pytest.approx(layers * (k * (0.25 + 2) + runs * 2 + (runs - n) * 1))
+    w_bytes = n * k * (4 + 8 / 16) / 8
+    assert e["dram"] == pytest.approx(layers * w_bytes / 4 * 100)
+    assert e["sram"] == pytest.approx(
+        layers * 10 * (w_bytes / 4 + k * 1 * math.ceil(n / 100) + n * 4))
+    assert e["register"] == pytest.approx(layers * n * k * (1 + 4.5 / 8 + 8) * 0.1)
+    # The cache is each sequence's own, and this token's entry is written: 8 heads of 128.
+    e = roles["kq"]["pj"]
+    entry = 8 * 128 * 4.5 / 8
+    assert e["dram"] == pytest.approx(layers * (1000 + 1) * entry * 100)
+    assert e["multiply"] == pytest.approx(layers * 32 * 128 * 1000 * 0.5)
+    total = plan["pj"]
+    for part in total:
+        assert total[part] == pytest.approx(sum(r["pj"][part] for r in plan["roles"])), part
+    assert total["total"] == pytest.approx(sum(
+        total[p] for p in ("multiply", "accumulate", "convert", "elementwise", "register", "sram",
+                           "dram")))
+
+
+def test_llama_has_its_parameters(cost):
+    """8.03 and 70.55 milliards, less the embedding's table: 2 bytes each in bf16."""
+    for name, parameters in [("llama-3.1-8b", 8.03e9 - 128256 * 4096),
+                             ("llama-3.1-70b", 70.55e9 - 128256 * 8192)]:
+        plan = cost(name, "--arith", "bf16", "--free",
+                    "multiply,add,convert,dram,sram,register")["plans"][0]
+        assert plan["stored_bytes"] == pytest.approx(2 * parameters, rel=1e-3)
+        assert plan["pj"]["total"] == 0
+
+
+def test_gates_and_ratios_of_the_paper(cost):
+    document = cost("--show", "gates")
+    gates = {row["unit"]: row for row in document["gates"]}
+    # ((j+1)^2 + 3*5 + (2j-2)*11 = 334, 75, 46), and 250 that have no breakdown.
+    for unit, j, printed, formula in [("fp16 multiply", 10, 584, 334),
+                                      ("fp8 e4m3 multiply", 3, 325, 75),
+                                      ("fp8 e5m2 multiply", 2, 296, 46)]:
+        row = gates[unit]
+        assert (row["printed"], row["by_formula"], row["not_derivable"]) == (printed, formula, 250)
+        n = j + 1
+        assert row["array_multiplier"] == n * n + 5 * n + 11 * n * (n - 2)
+    assert gates["L-Mul fp16"]["by_formula"] is None and gates["L-Mul fp8"]["printed"] == 157
+    ratios = {row["claim"]: row["ratio"] for row in document["ratios"]}
+    assert round(ratios["dot product, fp32, costs"], 3) == 0.217
+    assert round(ratios["dot product, fp16, costs"], 3) == 0.307
+    assert round(1 - ratios["element-wise product, fp32, costs"], 2) == 0.97
+
+
+def test_an_array_multiplier_counted_cell_by_cell():
+    """The count by building one: rows of partial products added ripple by ripple."""
+    for n in range(2, 12):
+        half = full = 0
+        column = [1] * n + [0] * n  # bits that stand in each place so far
+        for row in range(1, n):
+            carry = False
+            for place in range(row, row + n):
+                bits = 1 + (column[place] > 0) + carry
+                half += bits == 2
+                full += bits == 3
+                carry = bits >= 2
+                column[place] = 1
+            column[row + n] = int(carry)
+        assert (half, full) == (n, n * (n - 2)), n
+
+
+def test_prices_have_sources(cost):
+    tables = {table["name"]: table for table in cost("--show", "prices")}
+    assert {"horowitz45", "lmul-paper", "tpu7", "osu018"} <= set(tables)
+    for table in tables.values():
+        for price in table["prices"]:
+            assert price["source"] and price["pj"] >= 0
+    prices = {(p["operation"], p["family"], p["format"]): p["pj"]
+              for p in tables["horowitz45"]["prices"]}
+    assert prices["multiply", "exact", "f32"] == 3.7 and prices["add", "", "f32"] == 0.9
+
+
+def test_scaling_one_table_by_another(cost, tmp_path):
+    (tmp_path / "prices.toml").write_text(PRICES)
+    plan = cost("llama-3.1-8b", "--arith", "f32", "--prices",
+                f"{tmp_path}/prices.toml@horowitz45")["plans"][0]
+    prices = {p["operation"]: p["pj"] for p in plan["prices"]}
+    assert prices["multiply exact f32"] == pytest.approx(2 * 4.6 / 3)
+    assert prices["dram"] == pytest.approx(100 * 4.6 / 3)
+
+
+def test_csv(napier, tmp_path):
+    (tmp_path / "prices.toml").write_text(PRICES)
+    done = napier("cost", "llama-3.1-8b", "--arith", "f32", "--prices", tmp_path / "prices.toml",
+                  "--plan", "kq* -> x=e4m3/w=e2m1; * -> f32", "--csv")
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert len({row["arith"] for row in rows}) == 2
+    attention = [r for r in rows if r["role"] == "kq" and r["arith"] != "f32"]
+    assert attention[0]["role_arith"].startswith("x=e4m3fn/w=e2m1fn")
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["llama-3.1-8b", "--arith", "lmul-m4", "--prices", "horowitz45"], "multiply lmul e8m4"),
+    (["llama-3.1-8b", "--arith", "mul=lmul(reading=formula)"], "multiply lmul-formula f32"),
+    (["llama-3.1-8b", "--prices", "nobody"], "nobody"), (["llama-9"], "llama-9"), ([], "model"),
+    (["llama-3.1-8b", "--prices", "./none.toml"], "none.toml"),
+    (["llama-3.1-8b", "--ctx", "0"], "--ctx"), (["llama-3.1-8b", "--batch", "0"], "--batch"),
+    (["llama-3.1-8b", "--tile", "0"], "--tile"), (["llama-3.1-8b", "--free", "mul"], "mul"),
+    (["llama-3.1-8b", "--prices", "bad.toml"], "bad.toml"), (["bad.toml"], "bad.toml"),
+    (["--show", "gates", "--csv"], "--csv"),
+])
+def test_wrong_requests(napier, arguments, words, tmp_path):
+    (tmp_path / "bad.toml").write_text("name = 'x'\nsource = 'y'\n[[price]]\noperation = 'add'\n")
+    done = napier("cost", *arguments, cwd=tmp_path)
+    assert done.returncode == 2 and words in done.stderr, done.stderr
+    assert done.stderr.count("\n") == 1 and not done.stdout
+
+
+@pytest.mark.parametrize("text, words", [
+    ("name = 'x'", "needs 'name' and 'source'"), ("name = 'x'\nsource = 'y'", "without prices"),
+    (PRICES + "[[price]]\noperation = 'add'\nformat = 'f32'\npj = 1", "two prices"),
+    (PRICES + "[[price]]\noperation = 'add'\nformat = 'f16'\npj = -1", "not below 0"),
+    (PRICES + "[[price]]\noperation = 'add'\nformat = 'f16'\npj = nan", "not below 0"),
+    (PRICES + "[[price]]\noperation = 'multiply'\nformat = 'f16'\npj = 1", "needs a family"),
+    (PRICES + "[[price]]\noperation = 'dram'\nformat = 'f16'\npj = 1", "takes no format"),
+    (PRICES + "[[price]]\noperation = 'sub'\nformat = 'f16'\npj = 1", "no operation"),
+    (PRICES + "[[price", "line"),
+])
+def test_broken_tables(napier, text, words, tmp_path):
+    (tmp_path / "t.toml").write_text(text)
+    done = napier("cost", "llama-3.1-8b", "--prices", tmp_path / "t.toml")
+    assert done.returncode == 2 and words in done.stderr and "t.toml" in done.stderr, done.stderr
+    assert done.stderr.count("\n") == 1

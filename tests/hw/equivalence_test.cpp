@@ -1,0 +1,150 @@
+// The Verilog against the C++ arithmetic, by simulation.
+#include "hw/equivalence.hpp"
+
+#include <string>
+
+#include "napier/error.hpp"
+#include "support/test_support.hpp"
+
+namespace napier {
+namespace {
+
+struct Case {
+  const char* arithmetic;
+  UnitKind kind;
+};
+
+constexpr UnitKind k_every_kind[] = {UnitKind::raw, UnitKind::same, UnitKind::wide, UnitKind::step};
+
+void check(const std::string& arithmetic, UnitKind kind, int64_t count, bool icarus) {
+  const HardwareUnit unit = make_unit(arithmetic, kind);
+  const WorkFolder folder;
+  bool exhaustive = false;
+  const Stimulus stimulus = make_vectors(unit, count, test::seed(), exhaustive);
+  const Equivalence found = check_equivalence(unit, unit.verilog(), stimulus, folder, icarus);
+  EXPECT_EQ(found.mismatches, 0) << unit.name() << ": " << found.first;
+  EXPECT_EQ(exhaustive, unit.x_bits() + unit.w_bits() <= 16);
+  EXPECT_EQ(found.vectors, exhaustive ? int64_t{1} << (unit.x_bits() + unit.w_bits()) : count);
+}
+
+TEST(Equivalence, EveryPairOfEightBitCodes) {
+  if (!has_tool("iverilog")) GTEST_SKIP() << "SKIPPED: needs iverilog";
+  if (!test::full_tier()) {
+    check("fp8_e4m3", UnitKind::same, 0, true);
+    check("lmul-e4m3", UnitKind::step, 0, true);
+    check("lmul-e5m2", UnitKind::raw, 0, true);
+    check("x=e4m3fn/w=e2m1fn", UnitKind::wide, 0, true);
+    check("int8", UnitKind::step, 0, true);
+    return;
+  }
+  for (const char* arithmetic :
+       {"fp8_e4m3", "fp8_e5m2", "lmul-e4m3", "lmul-e5m2", "x=e4m3fn/w=e2m1fn", "int8"}) {
+    for (const UnitKind kind : k_every_kind) {
+      const bool is_lmul = std::string(arithmetic).starts_with("lmul");
+      if (kind == UnitKind::raw && !is_lmul) continue;
+      if (kind == UnitKind::same && std::string(arithmetic) == "int8") continue;
+      check(arithmetic, kind, 0, true);
+    }
+  }
+}
+
+TEST(Equivalence, WiderFormatsAndEveryAccumulator) {
+  if (!has_tool("iverilog")) GTEST_SKIP() << "SKIPPED: needs iverilog";
+  const int64_t count = test::full_tier() ? 1000000 : 4000;
+  for (const Case& c : {Case{"bf16", UnitKind::same},
+                        Case{"bf16", UnitKind::step},
+                        Case{"f16", UnitKind::step},
+                        Case{"f32", UnitKind::step},
+                        Case{"f32", UnitKind::wide},
+                        Case{"f32", UnitKind::same},
+                        Case{"lmul-m4", UnitKind::step},
+                        Case{"lmul-m4", UnitKind::same},
+                        Case{"lmul-m3", UnitKind::wide},
+                        Case{"lmul-m7", UnitKind::raw},
+                        Case{"lmul-f16", UnitKind::same},
+                        Case{"lmul-formula-m4", UnitKind::step},
+                        Case{"mitchell", UnitKind::step},
+                        Case{"lmul-m4/acc=bf16", UnitKind::step},
+                        Case{"fp8_e4m3/acc=f16", UnitKind::step},
+                        Case{"lmul-e5m2/acc=e5m2", UnitKind::step},
+                        Case{"x=e4m3fnuz/w=e5m2fnuz/acc=bf16:rtz", UnitKind::step},
+                        Case{"x=e5m6:rtz:ftz/w=e5m6:literal/mul=lmul(k=3)", UnitKind::step},
+                        Case{"x=f32/w=f32/mul=lmul", UnitKind::raw},
+                        Case{"x=f32/w=f32/mul=lmul", UnitKind::same},
+                        Case{"int16", UnitKind::wide},
+                        Case{"f32", UnitKind::add},
+                        Case{"acc=bf16", UnitKind::add},
+                        Case{"fp8_e4m3", UnitKind::convert},
+                        Case{"fp8_e5m2-rtz", UnitKind::convert},
+                        Case{"lmul-m4", UnitKind::convert},
+                        Case{"f16", UnitKind::convert}}) {
+    check(c.arithmetic, c.kind, count, true);
+  }
+}
+
+TEST(Equivalence, VerilatorSaysTheSame) {
+  if (!has_tool("verilator")) GTEST_SKIP() << "SKIPPED: needs verilator";
+  check("lmul-m4", UnitKind::step, 1000000, false);
+  if (!test::full_tier()) return;
+  for (const char* arithmetic : {"bf16", "f16", "lmul-m7", "lmul-f16", "mitchell", "f32"}) {
+    for (const UnitKind kind : {UnitKind::same, UnitKind::wide, UnitKind::step}) {
+      check(arithmetic, kind, 1000000, false);
+    }
+  }
+}
+
+struct Mutation {
+  const char* arithmetic;
+  UnitKind kind;
+  const char* from;
+  const char* to;
+};
+
+// Each change of the RTL is a plausible slip; a checker that lets one pass checks nothing.
+TEST(Equivalence, FindsMutations) {
+  if (!has_tool("iverilog")) GTEST_SKIP() << "SKIPPED: needs iverilog";
+  constexpr UnitKind step = UnitKind::step;
+  const char* const sums = "lmul-f16/acc=f16";
+  const Mutation mutations[] = {
+      {sums, step, "half && (rest || base[0])", "half && rest"},
+      {sums, step, "half && (rest || base[0])", "half"},
+      {sums, step, "(|shifted[D-2:0]) | lost", "1'b0"},
+      {sums, step, "low ? 1 - BIAS", "low ? -BIAS"},
+      {sums, step, "sum == 0 ? a_sign && b_sign", "sum == 0 ? a_sign || b_sign"},
+      {sums, step, "aligned[0] | lost", "aligned[0]"},
+      {sums, step, "far = distance > Q + 3", "far = distance > 2"},
+      {sums, step, "x_sign ^ w_sign", "x_sign"},
+      {sums, step, "(x_infinite & w_zero)", "1'b0"},
+      {sums, step, "OFFSET = L == 0 ? 0 : 1 << (P - L)", "OFFSET = 0"},
+      {sums, step, "is_small ? 1 : exponent + BIAS", "exponent + BIAS"},
+      {sums, step, "+ 1 - $signed({1'b0, count})", "- $signed({1'b0, count})"},
+      {sums, step, "a_is_infinite && b_is_infinite && subtract", "1'b0"},
+      {"bf16", UnitKind::same, "SATURATE ||", ""},
+  };
+  for (const Mutation& mutation : mutations) {
+    const HardwareUnit unit = make_unit(mutation.arithmetic, mutation.kind);
+    bool exhaustive = false;
+    const Stimulus stimulus = make_vectors(unit, 10000, test::seed(), exhaustive);
+    std::string verilog = unit.verilog();
+    const size_t at = verilog.find(mutation.from);
+    ASSERT_NE(at, verilog.npos) << mutation.from;
+    verilog.replace(at, std::string_view(mutation.from).size(), mutation.to);
+    const WorkFolder folder;
+    EXPECT_GT(check_equivalence(unit, verilog, stimulus, folder, true).mismatches, 0)
+        << mutation.from << " -> " << mutation.to;
+  }
+}
+
+TEST(Unit, RefusesWhatItDoesNotMake) {
+  for (const char* text : {"x=e8m0u", "x=e0m7", "x=e4m3/acc=f32(chunk=8)", "x=e4m3/acc=f32:sr"}) {
+    EXPECT_THROW(make_unit(text, UnitKind::step), Error) << text;
+  }
+  EXPECT_THROW(make_unit("bf16", UnitKind::raw), Error);
+  EXPECT_THROW(make_unit("lmul-m4/mul=lmul(k=2)", UnitKind::raw), Error);
+  EXPECT_THROW(make_unit("int8", UnitKind::same), Error);
+  EXPECT_THROW(make_unit("int40", UnitKind::step), Error);
+  EXPECT_THROW(parse_unit_kind("fast"), Error);
+}
+
+}  // namespace
+}  // namespace napier
