@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <functional>
 #include <memory>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -13,6 +15,8 @@
 #include "report/text_table.hpp"
 
 #ifdef NAPIER_HAS_ONEDNN
+#include <omp.h>
+
 #include <oneapi/dnnl/dnnl.hpp>
 #endif
 
@@ -67,10 +71,16 @@ std::function<void()> onednn_matmul(const Shape& shape) {
   const memory x_memory(description.src_desc(), engine);
   const memory w_memory(description.weights_desc(), engine);
   const memory out_memory(description.dst_desc(), engine);
-  for (const memory& each : {x_memory, w_memory}) {  // zeros are as fast as other numbers
-    std::fill_n(static_cast<char*>(each.get_data_handle()), each.get_desc().get_size(), char{0});
+  std::mt19937 random(1);
+  for (const memory& each : {x_memory, w_memory}) {
+    auto* codes = static_cast<uint16_t*>(each.get_data_handle());
+    std::generate_n(codes, each.get_desc().get_size() / sizeof *codes, [&] {
+      const uint32_t bits = static_cast<uint32_t>(random());
+      return static_cast<uint16_t>((bits & 0x807F) | (120 + (bits >> 8) % 8) << 7);
+    });
   }
   return [=]() mutable {
+    omp_set_num_threads(1);
     dnnl::stream own = stream;
     matmul.execute(
         own, {{DNNL_ARG_SRC, x_memory}, {DNNL_ARG_WEIGHTS, w_memory}, {DNNL_ARG_DST, out_memory}});
@@ -149,16 +159,22 @@ void print_others() {
 }  // namespace
 }  // namespace napier::bench
 
-int main() {
-  for (const napier::Shape& shape : {napier::Shape{1024, 1024, 1024},
-                                     {512, 2048, 2048},
-                                     {512, 8192, 2048},
-                                     {512, 2048, 8192},
-                                     {512, 256, 256},
-                                     {1, 2048, 2048},
-                                     {1, 8192, 2048},
-                                     {1, 128256, 2048}}) {
-    napier::bench::print_shape(shape);
+// napier_bars [MxNxK ...]
+int main(int count, char** arguments) {
+  std::vector<napier::Shape> shapes;
+  for (int i = 1; i < count; ++i) {
+    napier::Shape shape;
+    if (std::sscanf(arguments[i], "%ldx%ldx%ld", &shape.m, &shape.n, &shape.k) != 3) {
+      fmt::print(stderr, "napier_bars: '{}' is no shape: give MxNxK\n", arguments[i]);
+      return 2;
+    }
+    shapes.push_back(shape);
   }
-  napier::bench::print_others();
+  const bool all = shapes.empty();
+  if (all) {
+    shapes = {{1024, 1024, 1024}, {512, 2048, 2048}, {512, 8192, 2048}, {512, 2048, 8192},
+              {512, 256, 256},    {1, 2048, 2048},   {1, 8192, 2048},   {1, 128256, 2048}};
+  }
+  for (const napier::Shape& shape : shapes) napier::bench::print_shape(shape);
+  if (all) napier::bench::print_others();
 }

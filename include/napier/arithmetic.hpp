@@ -17,8 +17,9 @@ namespace napier {
 //   arith       := (preset | field){/field}          a later field overrides the preset's
 //   preset      := name[-rounding]                   the suffix sets the rounding of both operands
 //   field       := x=operand | w=operand | mul=multiplier | acc=accumulator
-//   operand     := cast[:ftz|:literal]{@granularity[(scale-format[,method])]}
-//   cast        := format[:rounding][:sat|:inf]
+//   operand     := cast[:ftz|:literal]{@granularity[(scale-format[:rounding][,method[=number]])]}
+//   cast        := format[:rounding][:sat|:inf|:wrap]
+//   method      := absmax | ocp | full | minmax | percentile=p | mse | mean[=factor] | given=scale
 //   granularity := tensor | row | block<n>
 //   multiplier  := name[(key=value{,key=value})][:cast]
 //   accumulator := cast[(chunk=n[,outer=format])]
@@ -34,9 +35,7 @@ struct Arithmetic {
   bool operator==(const Arithmetic&) const = default;
 
   // The multiplier with every setting decided for these operands.
-  Multiplier resolved_multiplier() const {
-    return multiplier.resolved(x.cast.format, w.cast.format);
-  }
+  Multiplier resolved_multiplier() const { return multiplier.resolved(x, w); }
 };
 
 // Reads the written form. Throws ParseError with the position and what would be right there.

@@ -96,6 +96,14 @@ constexpr int compare_magnitude(const Dyadic& a, const Dyadic& b) {
   return 0;
 }
 
+// Order of numbers and infinities; both zeros are equal.
+constexpr int compare(const Dyadic& a, const Dyadic& b) {
+  const bool a_below = a.negative && !a.is_zero();
+  const bool b_below = b.negative && !b.is_zero();
+  if (a_below != b_below) return a_below ? -1 : 1;
+  return a_below ? compare_magnitude(b, a) : compare_magnitude(a, b);
+}
+
 // Exact where the significands have at most 64 bits together (any two operands of up to 32 bits),
 // else rounded to odd. Zero times a number is a zero with the xor'ed sign, zero times infinity NaN.
 constexpr Dyadic operator*(const Dyadic& a, const Dyadic& b) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "napier/codebook.hpp"
 #include "napier/dyadic.hpp"
 #include "napier/rounding.hpp"
 
@@ -14,16 +15,29 @@ namespace napier {
 // How the special values are encoded. `ieee`: the largest exponent field holds infinity and NaNs.
 // `fn`: finite values only, but for one NaN at the largest code of each sign (OCP's e4m3).
 // `fnuz`: finite values, one NaN in place of -0. `none`: every code is a number (OCP's e2m1).
-enum class Specials : uint8_t { ieee, fn, fnuz, none };
+// `p3109`: a NaN in place of -0 (at the largest code where there is no sign), infinity at the
+// largest code of each sign but for that NaN (IEEE P3109's extended formats; its finite ones are
+// fnuz and fn).
+enum class Specials : uint8_t { ieee, fn, fnuz, none, p3109 };
 
-// A binary floating-point format. Codes are sign | exponent field | mantissa field, from the top;
+// How a format's codes stand for its values.
+enum class Coding : uint8_t {
+  floating,   // sign | exponent field | mantissa field
+  integer,    // two's complement, or the plain binary number where there is no sign
+  symmetric,  // the same without the number that has no opposite; its code reads as the next
+  listed,     // a codebook
+};
+
+// A finite set of values and a code for each: a binary floating-point format, an integer, or a list
+// of values. Codes of floating formats are sign | exponent field | mantissa field, from the top;
 // values are (-1)^sign (1 + mantissa / 2^M) 2^(field - bias), and with subnormals, in field 0,
 // (-1)^sign (mantissa / 2^M) 2^(1 - bias). With 0 exponent bits every value is of the latter kind
 // (a fixed-point format). Without subnormals field 0 is a normal exponent; code 0 alone is zero,
 // unless the format has neither sign nor mantissa (e8m0): that one has no zero at all.
+// An integer's layout is that of the fixed-point format with its magnitudes.
 //
-// Everything is constexpr, pure and thread safe. Example:
-//   constexpr Format e4m3 = parse_format("e4m3fn");                   // not constexpr: a look-up
+// Everything is pure and thread safe, and constexpr but for codebooks. Example:
+//   constexpr Format e4m3{4, 3, 7, Specials::fn};         // = parse_format("e4m3fn"), a look-up
 //   e4m3.decode(0b0'1111'110)                                         // 448
 //   e4m3.encode(Dyadic::from_float(460), Rounding::nearest_even, Overflow::saturate)  // 0x7E
 struct Format {
@@ -33,19 +47,51 @@ struct Format {
   Specials specials = Specials::ieee;
   bool has_subnormals = true;
   bool is_signed = true;
+  Coding coding = Coding::floating;
+  const Codebook* codebook = nullptr;  // where listed
+
+  // An integer of 1 to 62 bits; `symmetric`: -max..max.
+  static constexpr Format integer(int bits, bool is_signed, bool symmetric = false) {
+    const int magnitude = bits - (is_signed ? 1 : 0);
+    return {0,
+            static_cast<uint8_t>(magnitude),
+            static_cast<int16_t>(1 - magnitude),
+            Specials::none,
+            true,
+            is_signed,
+            symmetric ? Coding::symmetric : Coding::integer};
+  }
+  static Format listed(const Codebook& values) {
+    return {
+        0,      static_cast<uint8_t>(values.bits()), 0, Specials::none, true, false, Coding::listed,
+        &values};
+  }
 
   constexpr bool operator==(const Format&) const = default;
 
+  constexpr bool is_float() const { return coding == Coding::floating; }
+  constexpr bool is_integer() const {
+    return coding == Coding::integer || coding == Coding::symmetric;
+  }
+  constexpr bool is_listed() const { return coding == Coding::listed; }
   constexpr int bits() const { return exponent_bits + mantissa_bits + (is_signed ? 1 : 0); }
   constexpr uint64_t code_count() const { return uint64_t{1} << bits(); }  // bits() < 64
-  constexpr bool has_zero() const { return is_signed || has_subnormals || mantissa_bits != 0; }
-  constexpr bool has_negative_zero() const {
-    return is_signed && has_zero() && specials != Specials::fnuz;
+  constexpr bool has_zero() const {
+    if (is_listed()) return codebook->has_zero();
+    return is_signed || has_subnormals || mantissa_bits != 0;
   }
-  constexpr bool has_infinity() const { return specials == Specials::ieee; }
+  constexpr bool has_negative_zero() const {
+    return is_float() && is_signed && has_zero() && specials != Specials::fnuz &&
+           specials != Specials::p3109;
+  }
+  constexpr bool has_infinity() const {
+    return specials == Specials::ieee || specials == Specials::p3109;
+  }
   constexpr bool has_nan() const {
     return specials == Specials::ieee ? mantissa_bits > 0 : specials != Specials::none;
   }
+  // All numbers are powers of two, as scales may be.
+  constexpr bool is_power_of_two() const { return is_float() && mantissa_bits == 0; }
 
   // The sign bit in a code; 0 in unsigned formats.
   constexpr uint64_t sign_mask() const {
@@ -54,34 +100,67 @@ struct Format {
   constexpr uint64_t magnitude_mask() const {
     return (uint64_t{1} << (exponent_bits + mantissa_bits)) - 1;
   }
+  // Of the largest number.
   constexpr uint64_t max_code() const {
+    if (is_listed()) return codebook->max_code();
     switch (specials) {
       case Specials::ieee: return (magnitude_mask() >> mantissa_bits << mantissa_bits) - 1;
       case Specials::fn: return magnitude_mask() - 1;
+      case Specials::p3109: return magnitude_mask() - (is_signed ? 1 : 2);
       default: return magnitude_mask();
     }
   }
-  constexpr uint64_t min_positive_code() const { return has_zero() ? 1 : 0; }
+  constexpr uint64_t min_positive_code() const {
+    if (is_listed()) return codebook->min_positive_code();
+    return has_zero() ? 1 : 0;
+  }
   constexpr uint64_t infinity_code() const { return max_code() + 1; }  // has_infinity() only
   constexpr uint64_t nan_code() const {                                // has_nan() only
     if (specials == Specials::fnuz) return sign_mask();
     if (specials == Specials::fn) return magnitude_mask();
+    if (specials == Specials::p3109) return is_signed ? sign_mask() : magnitude_mask();
     return infinity_code() | (uint64_t{1} << (mantissa_bits - 1));
   }
 
   // Limits, computed from the layout.
   constexpr Dyadic max_finite() const { return decode(max_code()); }
   constexpr Dyadic min_positive() const { return decode(min_positive_code()); }
+  constexpr Dyadic lowest() const {
+    if (is_listed()) return decode(codebook->lowest_code());
+    if (!is_signed) return decode(0);
+    return decode(coding == Coding::integer ? sign_mask()
+                  : is_integer()            ? sign_mask() + 1
+                                            : sign_mask() | max_code());
+  }
   // Of the normal numbers. (Where code 0 is a zero and there is no mantissa, field 0 holds none.)
-  constexpr int min_exponent() const { return has_subnormals ? 1 - bias : min_positive().exponent; }
-  constexpr int max_exponent() const { return max_finite().exponent; }
+  constexpr int min_exponent() const {
+    if (is_listed()) return codebook->min_exponent();
+    return has_subnormals ? 1 - bias : min_positive().exponent;
+  }
+  // Of the largest magnitude: an integer's is its lowest number's.
+  constexpr int max_exponent() const {
+    if (is_listed()) return codebook->max_exponent();
+    return coding == Coding::integer && is_signed ? mantissa_bits : max_finite().exponent;
+  }
+  // No value has more bits from its first to its last one.
+  constexpr int significand_bits() const {
+    if (is_listed()) return codebook->significand_bits();
+    return mantissa_bits + (is_integer() ? 0 : 1);
+  }
+  // Every value is a multiple of 2^least_bit().
+  constexpr int least_bit() const {
+    if (is_listed()) return codebook->least_bit();
+    return (has_subnormals ? 1 : 0) - bias - mantissa_bits;
+  }
 
   // The value of a code. Bits above bits() are ignored. `literal` takes a subnormal's bits as a
   // normal number's, see Subnormals.
   constexpr Dyadic decode(uint64_t code, Subnormals subnormals = Subnormals::keep) const {
+    if (is_listed()) return codebook->decode(code);
+    if (is_integer()) return decode_integer(code);
     const bool negative = (code & sign_mask()) != 0;
     const uint64_t magnitude = code & magnitude_mask();
-    if (specials == Specials::fnuz && negative && magnitude == 0) return Dyadic::nan();
+    if (negative && magnitude == 0 && has_nan() && nan_code() == sign_mask()) return Dyadic::nan();
     if (magnitude > max_code()) {
       return has_infinity() && magnitude == infinity_code() ? Dyadic::infinity(negative)
                                                             : Dyadic::nan();
@@ -107,12 +186,14 @@ struct Format {
   constexpr uint64_t encode(const Dyadic& value, Rounding rounding, Overflow overflow,
                             uint32_t random = 0) const {
     const uint64_t nan = has_nan() ? nan_code() : 0;
+    if (is_listed()) return value.is_nan() ? 0 : codebook->encode(value, rounding, random);
+    if (is_integer()) return encode_integer(value, rounding, overflow, random);
     if (value.is_nan()) return nan;
     if (value.negative && !is_signed && !value.is_zero()) {
-      return overflow == Overflow::saturate ? 0 : nan;
+      return overflow == Overflow::infinity ? nan : 0;
     }
     if (value.is_zero()) {
-      if (!has_zero()) return overflow == Overflow::saturate ? 0 : nan;
+      if (!has_zero()) return overflow == Overflow::infinity ? nan : 0;
       return value.negative && has_negative_zero() ? sign_mask() : 0;
     }
     const uint64_t sign = value.negative ? sign_mask() : 0;
@@ -144,8 +225,48 @@ struct Format {
   }
 
  private:
+  constexpr Dyadic decode_integer(uint64_t code) const {
+    const bool negative = (code & sign_mask()) != 0;
+    const uint64_t positive = code & magnitude_mask();
+    if (!negative) return Dyadic::make(false, positive, 0);
+    const uint64_t magnitude = sign_mask() - positive;
+    return Dyadic::make(true, magnitude == sign_mask() ? -integer_lowest() : magnitude, 0);
+  }
+
+  // As a two's complement number of 64 bits.
+  constexpr uint64_t integer_lowest() const {
+    return !is_signed ? 0 : ~uint64_t{0} - magnitude_mask() + (coding == Coding::symmetric ? 1 : 0);
+  }
+
+  constexpr uint64_t encode_integer(const Dyadic& value, Rounding rounding, Overflow overflow,
+                                    uint32_t random) const {
+    if (value.is_nan() || value.is_zero()) return 0;
+    const uint64_t all = sign_mask() | magnitude_mask();
+    const uint64_t limit = value.negative ? -integer_lowest() : max_code();
+    if (value.is_infinite()) return (value.negative ? -limit : limit) & all;
+    // magnitude = integer + fraction, the integer modulo 2^64 where it is larger.
+    const int drop = 63 - value.exponent;
+    uint64_t integer = 0;
+    uint64_t fraction = 0;
+    if (drop <= 0) {
+      integer = drop <= -64 ? 0 : value.significand << -drop;
+    } else if (drop < 64) {
+      integer = value.significand >> drop;
+      fraction = value.significand << (64 - drop);
+    } else if (drop == 64) {
+      fraction = value.significand;
+    } else {
+      fraction = drop >= 128 ? 1
+                             : (value.significand >> (drop - 64)) |
+                                   (value.significand << (128 - drop) != 0 ? 1 : 0);
+    }
+    if (rounds_up(rounding, value.negative, (integer & 1) != 0, fraction, random)) ++integer;
+    if (overflow != Overflow::wrap && (value.exponent >= 63 || integer > limit)) integer = limit;
+    return (value.negative ? -integer : integer) & all;
+  }
+
   constexpr uint64_t overflowed(uint64_t sign, bool inward, Overflow overflow) const {
-    if (inward || overflow == Overflow::saturate) return sign | max_code();
+    if (inward || overflow != Overflow::infinity) return sign | max_code();
     if (has_infinity()) return sign | infinity_code();
     return has_nan() ? nan_code() : sign | max_code();
   }
@@ -233,7 +354,8 @@ struct NamedFormat {
 std::span<const NamedFormat> named_formats();
 
 // Reads a name of the registry or a shape: e<E>m<M>[b<bias>][ieee|fn|fnuz|none|fnnan][nosub][u],
-// with E 0..11 and M 0..23. A bare shape has IEEE's bias and specials (no specials where E is 0).
+// with E 0..11 and M 0..23, or int<b>, int<b>s (symmetric: -max..max), uint<b> with b up to 62. A
+// bare shape has IEEE's bias and specials (no specials where E is 0).
 // `fn` is ml_dtypes' suffix: in OCP's 4- and 6-bit shapes it means no specials at all, and the NaN
 // variant of these is spelt `fnnan`. Throws ParseError.
 Format parse_format(std::string_view text);
@@ -241,10 +363,11 @@ Format parse_format(std::string_view text);
 // The canonical spelling: parse_format(format_name(f)) == f.
 std::string format_name(const Format& format);
 
-// IEEE's bias of a shape: 2^(E-1) - 1; 0 where E is 0; one more for fnuz, as ml_dtypes has it.
+// IEEE's bias of a shape: 2^(E-1) - 1; 0 where E is 0; one more for fnuz, as ml_dtypes has it, and
+// for P3109.
 constexpr int default_bias(int exponent_bits, Specials specials) {
   const int bias = exponent_bits == 0 ? 0 : (1 << (exponent_bits - 1)) - 1;
-  return specials == Specials::fnuz ? bias + 1 : bias;
+  return specials == Specials::fnuz || specials == Specials::p3109 ? bias + 1 : bias;
 }
 
 }  // namespace napier

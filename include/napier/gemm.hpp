@@ -1,6 +1,7 @@
 // Matrix multiplication under an Arithmetic.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -51,6 +52,14 @@ std::vector<KernelKind> legal_kernels(const Arithmetic& arithmetic, const Shape&
 
 // Writes row `row` of a matrix (k floats) to `out`. Called from several threads at once.
 using RowReader = std::function<void(int64_t row, float* out)>;
+
+// For readers of rows in memory: copies k floats and asks for the row after them, `stride` floats
+// further, as processors themselves do not look ahead beyond a page.
+inline void copy_row(const float* row, int64_t stride, int64_t k, float* out) {
+  constexpr int64_t line = 64 / sizeof(float);
+  for (int64_t i = 0; i < k; i += line) __builtin_prefetch(row + stride + i);
+  std::copy_n(row, k, out);
+}
 
 // Weights made ready for one arithmetic: quantised, decoded and laid out for its kernel.
 // Immutable; may be used by several threads at once.

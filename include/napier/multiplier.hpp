@@ -44,8 +44,8 @@ struct MultiplierFamily {
   std::string_view summary;
   std::span<const Parameter> parameters;
 
-  // Replaces settings left to their fallback by what they mean for operands of these formats.
-  void (*resolve)(std::span<int> settings, const Format& x, const Format& w);
+  // Replaces settings left to their fallback by what they mean for these operands.
+  void (*resolve)(std::span<int> settings, const Operand& x, const Operand& w);
   // The product of two numbers that are not zero, infinite or NaN (those are common to all, see
   // Multiplier::multiply), before it is rounded to the product's format. Exact or rounded to odd.
   Dyadic (*multiply)(std::span<const int> settings, const Dyadic& x, const Dyadic& w);
@@ -73,8 +73,8 @@ class Multiplier {
   // default, else none (an exact product).
   std::optional<Cast> product() const;
 
-  // This multiplier for operands of two formats: no setting is left open.
-  Multiplier resolved(const Format& x, const Format& w) const;
+  // This multiplier for two operands: no setting is left open.
+  Multiplier resolved(const Operand& x, const Operand& w) const;
 
   // The product of two numbers. NaN gives NaN; zero times a number is exactly zero and infinity
   // times a number infinite, with the xor'ed sign; zero times infinity is NaN. `position` keys a

@@ -18,8 +18,8 @@ enum class Rounding : uint8_t {
 };
 
 // What becomes of a number beyond the largest: that largest, or infinity (NaN where the format has
-// no infinity, the largest where it has neither).
-enum class Overflow : uint8_t { saturate, infinity };
+// no infinity, the largest where it has neither), or, of integers, what is left modulo 2^bits.
+enum class Overflow : uint8_t { saturate, infinity, wrap };
 
 // What an operand's subnormal is to the multiplier: its value, a zero, or its bits taken as if they
 // were a normal number's (exponent field 0, implicit leading 1): what a bare adder would see.

@@ -28,11 +28,14 @@ const char* specials_name(Specials specials) {
     case Specials::fn: return "NaN";
     case Specials::fnuz: return "NaN, no -0";
     case Specials::none: return "none";
+    case Specials::p3109: return "infinity, NaN, no -0";
   }
   return "";
 }
 
 std::string shape_text(const Format& format) {
+  if (format.is_integer()) return "integer";
+  if (format.is_listed()) return "list";
   return fmt::format("{}{} + {}", format.is_signed ? "1 + " : "", format.exponent_bits,
                      format.mantissa_bits);
 }
@@ -53,12 +56,16 @@ void print_tables() {
     const Format& format = named.format;
     const double normal = std::ldexp(1.0, format.min_exponent());
     formats.add({std::string(named.name), std::to_string(format.bits()), shape_text(format),
-                 std::to_string(format.bias), fmt::format("{:.6g}", to_double(format.max_finite())),
+                 format.is_float() ? std::to_string(format.bias) : "-",
+                 fmt::format("{:.6g}", to_double(format.max_finite())),
                  format.exponent_bits == 0 ? "-" : fmt::format("{:.6g}", normal),
                  fmt::format("{:.6g}", to_double(format.min_positive())),
                  specials_name(format.specials), std::string(named.aliases)});
   }
-  fmt::print("Formats, and any shape eXmY with X 0..11 and Y 0..23:\n\n{}\n", formats.text());
+  fmt::print(
+      "Formats, and any shape eXmY with X 0..11 and Y 0..23, int<b>, int<b>s, uint<b>, "
+      "pow<b>a<hundredths>:\n\n{}\n",
+      formats.text());
 
   fmt::print("Roundings:\n");
   for (const RoundingName& rounding : k_rounding_names) {

@@ -3,6 +3,8 @@
 #include <cstring>
 #include <string>
 
+#include "napier/gemm.hpp"
+
 namespace napier {
 namespace {
 
@@ -63,7 +65,8 @@ void read_row(const ggml_tensor* tensor, int64_t i1, int64_t i2, int64_t i3, flo
   const size_t step = tensor->nb[0];
   if (tensor->type == GGML_TYPE_F32) {
     if (step == sizeof(float)) {
-      std::memcpy(out, row, count * sizeof(float));
+      const int64_t stride = static_cast<int64_t>(tensor->nb[1] / sizeof(float));
+      copy_row(reinterpret_cast<const float*>(row), stride, count, out);
     } else {
       for (int64_t i = 0; i < count; i++) std::memcpy(out + i, row + i * step, sizeof(float));
     }

@@ -34,33 +34,29 @@ class DotWeights final : public PanelWeights<float, uint16_t> {
   void encode(const float* values, int64_t count, const MagnitudeRange& range, uint16_t* encoded,
               RowCode& code) const override {
     code = {};
+    const Window window(range, normal_range(), count);
+    const bool is_normal = range.is_normal();
     switch (form_.kind) {
-      case ProductForm::Kind::exact: return dot::encode_exact(values, count, encoded);
+      case ProductForm::Kind::exact:
+        code.path = is_normal && window.is_exact();
+        return dot::encode_exact(values, count, encoded);
       case ProductForm::Kind::pattern_add: break;
       default:
+        code.path = is_normal && window.is_bilinear();
         return dot::encode_bilinear(values, count, static_cast<float>(form_.offset), encoded);
     }
-    const Window window(range, normal_range(), count);
+    const dot::Path path = window.adder_path();
     const int s = window.shift();
+    code.path = is_normal ? path : dot::none;
     code.exponent = static_cast<float>(-s);
     code.least = std::ldexp(1.0f, window.a0 + window.b0 + s - k_mantissa);
     const int bias = s * (1 << k_mantissa) - dot::k_one + offset_;
     // Where zeros have no code of their own (then they are multiplied by 0), any in the window.
-    const int zero = window.adder_path() == dot::adder ? window.zero() : window.a0;
+    const int zero = path == dot::adder ? window.zero() : window.a0;
     dot::encode_codes(values, count,
                       {static_cast<uint16_t>(bias),
                        static_cast<uint16_t>((zero + 127) * (1 << k_mantissa) + bias)},
                       encoded);
-  }
-
-  int path(const MagnitudeRange& x, const MagnitudeRange& w) const override {
-    if (!x.is_normal() || !w.is_normal()) return dot::none;
-    const Window window(x, normal_range(), k());
-    switch (form_.kind) {
-      case ProductForm::Kind::exact: return window.is_exact();
-      case ProductForm::Kind::pattern_add: return window.adder_path();
-      default: return window.is_bilinear();
-    }
   }
 
   void run(const PanelTask<uint16_t>& task, int path) const override {
@@ -93,8 +89,7 @@ class DotWeights final : public PanelWeights<float, uint16_t> {
 bool fits_code(const Operand& operand, const ProductForm& form) {
   const Quantiser quantiser(operand);
   return quantiser.fits_float() && quantiser.least_bit >= -126 - k_mantissa &&
-         std::min<int>(operand.cast.format.mantissa_bits, DotWeights::kept_bits(form)) <=
-             k_mantissa;
+         std::min(operand.significand_bits() - 1, DotWeights::kept_bits(form)) <= k_mantissa;
 }
 
 std::optional<std::string> why_not(const Arithmetic& arithmetic) {

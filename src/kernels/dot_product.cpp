@@ -166,6 +166,11 @@ NAPIER_INLINE void tile(const Product& product, const Part& part, int64_t row, i
                          : _mm512_setzero_ps();
       });
     });
+    if (run == part.first_run) {  // outputs arrive while the sums are made
+      unrolled<MR>([&](auto r) NAPIER_LAMBDA {
+        unrolled<NV>([&](auto v) NAPIER_LAMBDA { __builtin_prefetch(out(r, v), 1); });
+      });
+    }
     for (; k < end; k += 2) {
       typename Product::Weight weights[NV];
       unrolled<NV>([&](auto v) NAPIER_LAMBDA {
@@ -299,25 +304,29 @@ NAPIER_INLINE void store_pairs(uint16_t* to, __m512i numbers) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi64_epi32(pairs));
 }
 
-// Calls body(values, lanes in use, output) for vectors of values; those beyond the last are zeros.
+// Calls body(values, outputs) for vectors of values, `size` numbers of output for each value;
+// values beyond the last are zeros. Some encodings have a second output, `second` numbers further.
 template <class Body>
 NAPIER_INLINE void for_vectors(const float* values, int64_t count, uint16_t* encoded, int size,
-                               const Body& body) {
+                               int64_t second, const Body& body) {
   int64_t i = 0;
   for (; i + k_lanes <= count; i += k_lanes) {
-    body(_mm512_castps_si512(_mm512_loadu_ps(values + i)), encoded + i * size);
+    uint16_t* to = encoded + i * size;
+    body(_mm512_castps_si512(_mm512_loadu_ps(values + i)), to, to + second);
   }
   if (i == count) return;
   const auto mask = static_cast<__mmask16>((1 << (count - i)) - 1);
-  alignas(64) uint16_t last[2 * k_lanes];
-  body(_mm512_castps_si512(_mm512_maskz_loadu_ps(mask, values + i)), last);
-  std::copy_n(last, (count - i + 1) / 2 * 2 * size, encoded + i * size);
+  alignas(64) uint16_t last[2][2 * k_lanes];
+  body(_mm512_castps_si512(_mm512_maskz_loadu_ps(mask, values + i)), last[0], last[1]);
+  const int64_t left = (count - i + 1) / 2 * 2 * size;
+  std::copy_n(last[0], left, encoded + i * size);
+  if (second != 0) std::copy_n(last[1], left, encoded + i * size + second);
 }
 
 }  // namespace
 
 NAPIER_TARGET void encode_exact(const float* values, int64_t count, uint16_t* encoded) {
-  for_vectors(values, count, encoded, 1, [](__m512i v, uint16_t* to) NAPIER_LAMBDA {
+  for_vectors(values, count, encoded, 1, 0, [](__m512i v, uint16_t* to, uint16_t*) NAPIER_LAMBDA {
     store_pairs(to, _mm512_maskz_srli_epi32(0xFFFF, v, 16));
   });
 }
@@ -327,30 +336,29 @@ NAPIER_TARGET void encode_codes(const float* values, int64_t count, CodeRule rul
   const __m512i low = _mm512_set1_epi32(0xFFFF);
   const __m512i magnitude = _mm512_set1_epi32(0x7FFFFFFF);
   const __m512i bias = _mm512_set1_epi32(rule.bias);
-  for_vectors(values, count, encoded, 1, [&](__m512i v, uint16_t* to) NAPIER_LAMBDA {
-    const __mmask16 is_zero = _mm512_testn_epi32_mask(v, magnitude);
+  const auto encode = [&](__m512i v, uint16_t* to, uint16_t* factors) NAPIER_LAMBDA {
+    const __mmask16 nonzero = _mm512_test_epi32_mask(v, magnitude);
     const __m512i code = _mm512_add_epi32(_mm512_maskz_srli_epi32(0xFFFF, v, 16), bias);
-    store_pairs(to, _mm512_mask_blend_epi32(is_zero, _mm512_and_si512(code, low),
-                                            _mm512_set1_epi32(rule.zero)));
-  });
-  uint16_t* factors = encoded + (count + 1) / 2 * 2;
-  for_vectors(values, count, factors, 1, [&](__m512i v, uint16_t* to) NAPIER_LAMBDA {
-    store_pairs(to, _mm512_maskz_set1_epi32(_mm512_test_epi32_mask(v, magnitude), k_one));
-  });
+    store_pairs(to, _mm512_mask_blend_epi32(nonzero, _mm512_set1_epi32(rule.zero),
+                                            _mm512_and_si512(code, low)));
+    store_pairs(factors, _mm512_maskz_set1_epi32(nonzero, k_one));
+  };
+  for_vectors(values, count, encoded, 1, (count + 1) / 2 * 2, encode);
 }
 
 // x w by the formula is p(w) (x + (c - 1) p(x)) + w p(x), with p(v) = +-2^e: two exact products.
 NAPIER_TARGET void encode_bilinear(const float* values, int64_t count, float offset,
                                    uint16_t* encoded) {
   const __m512 c = _mm512_set1_ps(offset);
-  for_vectors(values, count, encoded, 2, [&](__m512i v, uint16_t* to) NAPIER_LAMBDA {
+  const auto encode = [&](__m512i v, uint16_t* to, uint16_t*) NAPIER_LAMBDA {
     const __m512i power = _mm512_and_si512(v, _mm512_set1_epi32(static_cast<int>(0xFF800000)));
     const __m512 p = _mm512_castsi512_ps(power);
     const __m512 rest = _mm512_fmadd_ps(c, p, _mm512_sub_ps(_mm512_castsi512_ps(v), p));
     const __m512i high = _mm512_and_si512(_mm512_castps_si512(rest),
                                           _mm512_set1_epi32(static_cast<int>(0xFFFF0000)));
     _mm512_storeu_si512(to, _mm512_or_si512(high, _mm512_maskz_srli_epi32(0xFFFF, power, 16)));
-  });
+  };
+  for_vectors(values, count, encoded, 2, 0, encode);
 }
 
 namespace {

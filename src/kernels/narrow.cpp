@@ -142,7 +142,7 @@ std::optional<NarrowSpec> make_spec(const Arithmetic& arithmetic, std::string* w
   for (const Operand* operand : {&arithmetic.x, &arithmetic.w}) {
     // A literal subnormal has one bit more.
     spec.product_mantissa +=
-        operand->cast.format.mantissa_bits + (operand->subnormals == Subnormals::literal ? 1 : 0);
+        operand->significand_bits() - 1 + (operand->subnormals == Subnormals::literal ? 1 : 0);
   }
   if (spec.product_mantissa + 1 > 24) return no("f32 does not hold every product");
   spec.term_bits = spec.product_mantissa + 1;

@@ -13,6 +13,8 @@
 namespace napier {
 namespace {
 
+constexpr int64_t k_batch_bytes = int64_t{1} << 19;  // of activations
+
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 int64_t block_of(const Operand& operand, const Scaler& scaler) {
@@ -25,11 +27,11 @@ int64_t block_of(const Operand& operand, const Scaler& scaler) {
 // A row's elements, each group by its scale.
 template <class T>
 void quantise_row(const Quantiser& quantiser, const Scaler& scaler, const float* row, int64_t k,
-                  const float* scales, T* out) {
-  if (!scaler.is_scaled()) return quantiser(row, k, 1.0f, 0, out);
+                  const Group* groups, T* out) {
+  if (!scaler.is_scaled()) return quantiser(row, k, {}, 0, out);
   const int64_t group = scaler.group();
   for (int64_t i = 0, begin = 0; begin < k; ++i, begin += group) {
-    quantiser(row + begin, group, scales[i], begin, out + begin);
+    quantiser(row + begin, group, groups[i], begin, out + begin);
   }
 }
 
@@ -174,36 +176,26 @@ void PanelWeights<T, Stored>::pack(const RowReader& w, ThreadPool& pool) {
   ranges_.assign(panels, {});
   if (w_scaler_.is_scaled()) w_scales_.assign(panels * runs * k_panel, 1.0f);
 
-  double absmax = 0;
-  if (w_scaler_.has_tensor_level()) {
-    std::vector<double> of_panel(panels, 0.0);
-    pool.parallel_for(panels, [&](int64_t panel) {
-      std::vector<float> row(k_);
-      for (int64_t j = panel * k_panel; j < std::min(n_, (panel + 1) * k_panel); ++j) {
-        w(j, row.data());
-        of_panel[panel] = std::max(of_panel[panel], Scaler::finite_absmax(row.data(), k_));
-      }
-    });
-    for (const double value : of_panel) absmax = std::max(absmax, value);
-  }
+  std::vector<float> tensor_memory;
+  const Elements tensor = w_scaler_.tensor_elements(n_, w, pool, tensor_memory);
 
   pool.parallel_for(panels, [&](int64_t panel) {
     thread_local Scratch<float> row_memory;
     thread_local Scratch<T> value_memory;
     float* row = row_memory.at_least(k_);
     T* values = value_memory.at_least(k_ * k_panel);
-    std::vector<float> scales(w_scaler_.groups());
+    std::vector<Group> groups(w_scaler_.groups());
     const int64_t columns = std::min(n_ - panel * k_panel, k_panel);
     for (int64_t c = 0; c < columns; ++c) {
       w(panel * k_panel + c, row);
       if (w_scaler_.is_scaled()) {
-        w_scaler_.choose(row, absmax, scales.data());
+        w_scaler_.choose(row, tensor, groups.data());
         for (int64_t run = 0, begin = 0; run < runs; begin = run_ends_[run++]) {
           const int64_t group = w_scaler_.group() == 0 ? 0 : begin / w_scaler_.group();
-          w_scales_[(panel * runs + run) * k_panel + c] = scales[group];
+          w_scales_[(panel * runs + run) * k_panel + c] = groups[group].scale;
         }
       }
-      quantise_row(w_quantiser_, w_scaler_, row, k_, scales.data(), values + c * k_);
+      quantise_row(w_quantiser_, w_scaler_, row, k_, groups.data(), values + c * k_);
     }
     if constexpr (std::is_same_v<T, float>) {
       if (needs_ranges()) ranges_[panel] = magnitude_range(values, columns * k_);
@@ -215,10 +207,14 @@ void PanelWeights<T, Stored>::pack(const RowReader& w, ThreadPool& pool) {
   }
 }
 
-// Rows of activations made ready.
+// Rows of activations made ready: their values, or encoded. Then values are made again where they
+// are asked for.
 template <class T, class Stored>
 struct PanelWeights<T, Stored>::Batch {
-  int64_t rows = 0;
+  const RowReader& x;
+  int64_t first;  // row of x
+  int64_t rows;
+  const Elements& tensor;     // all of x, for a scale of the tensor
   const T* values = nullptr;  // [row * value_stride + k]
   int64_t value_stride = 0;
   const Stored* encoded = nullptr;
@@ -226,7 +222,6 @@ struct PanelWeights<T, Stored>::Batch {
   const RowCode* codes = nullptr;          // of each row
   const float* scales = nullptr;           // as in PanelTask, or null
   const MagnitudeRange* ranges = nullptr;  // of each row
-  const int* paths = nullptr;              // of each row with normal weights, for codes
   float* out = nullptr;
   int64_t out_stride = 0;
 };
@@ -297,7 +292,7 @@ void PanelWeights<T, Stored>::run_task(const Batch& batch, int64_t first_row, in
     int result = 1;
     if (k_in_pairs && !w.is_normal()) return 0;
     for (int64_t i = row; i < row + count; ++i) {
-      const int of_row = k_in_pairs ? batch.paths[i] : path(batch.ranges[i], w);
+      const int of_row = k_in_pairs ? batch.codes[i].path : path(batch.ranges[i], w);
       if (of_row == 0) return 0;
       result = std::max(result, of_row);
     }
@@ -315,12 +310,41 @@ void PanelWeights<T, Stored>::run_task(const Batch& batch, int64_t first_row, in
     MagnitudeRange x;
     for (int64_t i = row; i < row + count; ++i) x.include(batch.ranges[i]);
     PanelTask<T> task = task_of<T>(batch, row, count, panel, panels);
-    task.x = batch.values + row * batch.value_stride;
+    thread_local Scratch<T> value_memory;
+    thread_local Scratch<float> scale_memory;
+    T* values = value_memory.at_least(k_row_block * batch.value_stride);
+    float* scales = scale_memory.at_least(static_cast<int64_t>(run_ends_.size()));
+    for (int64_t i = 0; i < count; ++i) {
+      read_row(batch.x, batch.first + row + i, batch.tensor, scales,
+               values + i * batch.value_stride);
+    }
+    task.x = values;
     task.x_stride = batch.value_stride;
     task.w = decoded(panel, panels);
     task.panel_stride = k_ * k_panel;
     run_any(task, x, w);
   }
+}
+
+// The elements of one row, and the scale of each run where there are scales.
+template <class T, class Stored>
+void PanelWeights<T, Stored>::read_row(const RowReader& x, int64_t row, const Elements& tensor,
+                                       float* scales, T* to) const {
+  thread_local Scratch<float> row_memory;
+  thread_local Scratch<Group> group_memory;
+  float* numbers = row_memory.at_least(k_);
+  x(row, numbers);
+  const Group* groups = nullptr;
+  if (x_scaler_.is_scaled()) {
+    Group* chosen = group_memory.at_least(x_scaler_.groups());
+    x_scaler_.choose(numbers, tensor, chosen);
+    const int64_t runs = static_cast<int64_t>(run_ends_.size());
+    for (int64_t run = 0, begin = 0; run < runs; begin = run_ends_[run++]) {
+      scales[run] = chosen[x_scaler_.group() == 0 ? 0 : begin / x_scaler_.group()].scale;
+    }
+    groups = chosen;
+  }
+  quantise_row(x_quantiser_, x_scaler_, numbers, k_, groups, to);
 }
 
 template <class T, class Stored>
@@ -330,87 +354,65 @@ void PanelWeights<T, Stored>::multiply(int64_t m, const RowReader& x, float* out
   thread_local Scratch<T> value_memory;
   thread_local Scratch<Stored> encoded_memory;
   thread_local Scratch<RowCode> code_memory;
-  thread_local Scratch<int> path_memory;
   thread_local Scratch<float> scale_memory;
   thread_local Scratch<MagnitudeRange> range_memory;
 
-  double absmax = 0;
-  if (x_scaler_.has_tensor_level()) {
-    std::vector<double> of_row(m, 0.0);
-    pool.parallel_for(m, [&](int64_t row) {
-      std::vector<float> values(k_);
-      x(row, values.data());
-      of_row[row] = Scaler::finite_absmax(values.data(), k_);
-    });
-    for (const double value : of_row) absmax = std::max(absmax, value);
-  }
+  std::vector<float> tensor_memory;
+  const Elements tensor = x_scaler_.tensor_elements(m, x, pool, tensor_memory);
 
-  // A batch of activations stays within a few megabytes.
+  // A batch stays in the second cache while the panels pass by.
+  const bool is_encoded = encoded_size() != 0;
   const int64_t runs = static_cast<int64_t>(run_ends_.size());
+  const int64_t value_stride = k_ + k_row_slack;
+  const int64_t encoded_stride = stored_k() * encoded_size() + k_row_slack;
   const int64_t row_bytes =
-      (k_ + k_row_slack) * (int64_t{sizeof(T)} + encoded_size() * int64_t{sizeof(Stored)});
-  const int64_t batch_rows = std::clamp<int64_t>(
-      (int64_t{8} << 20) / row_bytes / k_row_chunk * k_row_chunk, k_row_chunk, 1024);
+      is_encoded ? encoded_stride * int64_t{sizeof(Stored)} : value_stride * int64_t{sizeof(T)};
+  const int64_t batch_rows =
+      std::clamp<int64_t>(k_batch_bytes / row_bytes / k_row_chunk * k_row_chunk, k_row_chunk, 1024);
   const int64_t panels = divide_up(n_, k_panel);
   for (int64_t first = 0; first < m; first += batch_rows) {
-    Batch batch;
-    batch.rows = std::min(batch_rows, m - first);
-    batch.value_stride = k_ + k_row_slack;
-    batch.encoded_stride = stored_k() * encoded_size() + k_row_slack;
-    T* values = value_memory.at_least(batch.rows * batch.value_stride);
-    Stored* encoded =
-        encoded_size() == 0 ? nullptr : encoded_memory.at_least(batch.rows * batch.encoded_stride);
-    float* scales = x_scaler_.is_scaled() ? scale_memory.at_least(batch.rows * runs) : nullptr;
-    MagnitudeRange* ranges = range_memory.at_least(batch.rows);
-    batch.values = values;
-    batch.encoded = encoded;
-    RowCode* codes = encoded == nullptr ? nullptr : code_memory.at_least(batch.rows);
-    batch.codes = codes;
-    int* paths = k_in_pairs ? path_memory.at_least(batch.rows) : nullptr;
-    batch.paths = paths;
-    batch.scales = scales;
-    batch.ranges = ranges;
-    batch.out = out + first * out_stride;
-    batch.out_stride = out_stride;
+    const int64_t rows = std::min(batch_rows, m - first);
+    T* values = is_encoded ? nullptr : value_memory.at_least(rows * value_stride);
+    Stored* encoded = is_encoded ? encoded_memory.at_least(rows * encoded_stride) : nullptr;
+    RowCode* codes = is_encoded ? code_memory.at_least(rows) : nullptr;
+    float* scales = x_scaler_.is_scaled() ? scale_memory.at_least(rows * runs) : nullptr;
+    MagnitudeRange* ranges = range_memory.at_least(rows);
+    const Batch batch{.x = x,
+                      .first = first,
+                      .rows = rows,
+                      .tensor = tensor,
+                      .values = values,
+                      .value_stride = value_stride,
+                      .encoded = encoded,
+                      .encoded_stride = encoded_stride,
+                      .codes = codes,
+                      .scales = scales,
+                      .ranges = ranges,
+                      .out = out + first * out_stride,
+                      .out_stride = out_stride};
 
     const auto prepare_row = [&](int64_t i) {
-      thread_local Scratch<float> row_memory;
-      thread_local Scratch<float> group_memory;
-      float* row = row_memory.at_least(k_);
-      x(first + i, row);
-      const float* groups = nullptr;
-      if (x_scaler_.is_scaled()) {
-        float* chosen = group_memory.at_least(x_scaler_.groups());
-        x_scaler_.choose(row, absmax, chosen);
-        for (int64_t run = 0, begin = 0; run < runs; begin = run_ends_[run++]) {
-          const int64_t group = x_scaler_.group() == 0 ? 0 : begin / x_scaler_.group();
-          scales[i * runs + run] = chosen[group];
-        }
-        groups = chosen;
-      }
-      T* to = values + i * batch.value_stride;
-      quantise_row(x_quantiser_, x_scaler_, row, k_, groups, to);
+      thread_local Scratch<T> row_memory;
+      T* to = is_encoded ? row_memory.at_least(k_) : values + i * value_stride;
+      read_row(x, first + i, tensor, scales == nullptr ? nullptr : scales + i * runs, to);
       if constexpr (std::is_same_v<T, float>) {
         if (needs_ranges()) ranges[i] = magnitude_range(to, k_);
       }
-      if (encoded != nullptr) {
-        encode(to, k_, ranges[i], encoded + i * batch.encoded_stride, codes[i]);
-      }
-      if (k_in_pairs) paths[i] = path(ranges[i], normal_range_);
+      if (is_encoded) encode(to, k_, ranges[i], encoded + i * encoded_stride, codes[i]);
     };
     // Handing out rows in small lots: waking a thread costs more than a few rows.
     const int64_t lot = std::max<int64_t>(1, 8192 / std::max<int64_t>(1, k_));
-    pool.parallel_for(divide_up(batch.rows, lot), [&](int64_t i) {
-      for (int64_t r = i * lot; r < std::min(batch.rows, (i + 1) * lot); ++r) prepare_row(r);
+    pool.parallel_for(divide_up(rows, lot), [&](int64_t i) {
+      for (int64_t r = i * lot; r < std::min(rows, (i + 1) * lot); ++r) prepare_row(r);
     });
 
     // Few rows: several panels a task, so that enough sums are under way at once.
-    const int64_t together = batch.rows <= 2 ? 4 : 1;
-    const int64_t chunks = divide_up(batch.rows, k_row_chunk);
+    const int64_t together = rows <= 2 ? 4 : 1;
+    const int64_t chunks = divide_up(rows, k_row_chunk);
     pool.parallel_for(divide_up(panels, together) * chunks, [&](int64_t index) {
       const int64_t panel = index / chunks * together;
       const int64_t row = index % chunks * k_row_chunk;
-      run_task(batch, row, std::min(k_row_chunk, batch.rows - row), panel,
+      run_task(batch, row, std::min(k_row_chunk, rows - row), panel,
                std::min(together, panels - panel));
     });
   }

@@ -25,10 +25,12 @@ inline constexpr int64_t k_row_chunk = 64;  // rows of one task
 inline constexpr int64_t k_row_slack = 16;  // keeps rows of 2^n bytes from one cache set
 
 // What a row's encoding says of its sums: they are to be multiplied by 2^exponent, and magnitudes
-// below `least` come from zeros alone.
+// below `least` come from zeros alone. For codes, `path` is what PanelWeights::path() would say of
+// the row and weights of normal_range().
 struct RowCode {
   float exponent = 0;
   float least = 0;
+  int path = 0;
 };
 
 // Some rows of activations times some neighbouring panels.
@@ -104,8 +106,8 @@ class PanelWeights : public PackedWeights {
     (void)values, (void)count, (void)range, (void)encoded, (void)code;
   }
   // The path of run() that is exact for a row and weights of these ranges, 1 the fastest; each is
-  // exact wherever a faster one is. 0 if none: then run_any() is called, with values. For codes,
-  // `w` is normal_range(), and weights out of it are computed by run_any().
+  // exact wherever a faster one is. 0 if none: then run_any() is called, with values. Kernels of
+  // codes say it in RowCode, and weights that are not normal are computed by run_any().
   virtual int path(const MagnitudeRange& x, const MagnitudeRange& w) const {
     (void)x, (void)w;
     return 1;
@@ -124,6 +126,8 @@ class PanelWeights : public PackedWeights {
   struct Batch;
   void run_task(const Batch& batch, int64_t first_row, int64_t rows, int64_t panel,
                 int64_t panels) const;
+  void read_row(const RowReader& x, int64_t row, const Elements& tensor, float* scales,
+                T* to) const;
   template <class Element>
   PanelTask<Element> task_of(const Batch& batch, int64_t row, int64_t rows, int64_t panel,
                              int64_t panels) const;

@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "napier/gemm.hpp"
 #include "napier/operand.hpp"
 
 namespace napier {
@@ -42,6 +43,7 @@ struct Quantiser {
     truncate,  // f32 with fewer mantissa bits, toward zero
     nearest,   // the same, to nearest even
     round_to,  // anything round_to() does
+    listed,    // a codebook, to nearest
     scalar,    // anything
   };
 
@@ -50,10 +52,12 @@ struct Quantiser {
   // Every value and its exponent's neighbourhood is exact in f32.
   bool fits_float() const { return fits_float_; }
 
-  // Writes the elements of `in` / `scale` (the scale in force; 1 where there is none). `position`
-  // is that of in[0] in its row. Exact: for T = float only if fits_float().
-  void operator()(const float* in, int64_t count, float scale, int64_t position, float* out) const;
-  void operator()(const float* in, int64_t count, float scale, int64_t position, double* out) const;
+  // Writes the elements of `in`, all of one group. `position` is that of in[0] in its row. Exact:
+  // for T = float only if fits_float().
+  void operator()(const float* in, int64_t count, const Group& group, int64_t position,
+                  float* out) const;
+  void operator()(const float* in, int64_t count, const Group& group, int64_t position,
+                  double* out) const;
 
   Operand operand;
   Way way = Way::scalar;
@@ -63,6 +67,8 @@ struct Quantiser {
   double normal_min = 0;              // smallest normal number, 0 where there are no subnormals
   double literal_base = 0;            // the value of a zero code taken as a normal number
   float infinity = 0;                 // what an f32 infinity becomes, for the f32 ways
+  double lowest = 0;                  // the format's ends, for numbers with a zero point
+  double largest = 0;
 
  private:
   bool fits_float_ = false;
@@ -93,19 +99,20 @@ class Scaler {
  public:
   Scaler(const Operand& operand, int64_t k);
 
-  bool is_scaled() const { return !levels_.empty(); }
+  bool is_scaled() const { return !operand_.scaling.empty(); }
   bool has_tensor_level() const { return has_tensor_level_; }
   int64_t group() const { return group_; }  // consecutive elements that share all scales
   int64_t groups() const { return group_ == 0 ? 1 : k_ / group_; }
 
-  // The scale of each group of a row. `tensor_absmax` is that of all rows.
-  void choose(const float* row, double tensor_absmax, float* scales) const;
-
-  static double finite_absmax(const float* values, int64_t count);
+  // What the level of the whole tensor needs to know of it: `read` as in gemm.hpp. Reads nothing
+  // where there is no such level.
+  Elements tensor_elements(int64_t rows, const RowReader& read, ThreadPool& pool,
+                           std::vector<float>& memory) const;
+  // What each group of a row has in common.
+  void choose(const float* row, const Elements& tensor, Group* groups) const;
 
  private:
-  std::vector<ScaleLevel> levels_;
-  std::vector<double> largest_;  // of a level: what its largest element becomes
+  Operand operand_;
   int64_t k_;
   int64_t group_;
   bool has_tensor_level_ = false;

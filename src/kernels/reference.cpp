@@ -1,7 +1,6 @@
 // The scalar reference: every step on exact numbers, in the order that gemm.hpp states. It shares
 // no code with the other kernels.
 #include <algorithm>
-#include <cmath>
 #include <vector>
 
 #include "kernels/kernel.hpp"
@@ -15,52 +14,18 @@ struct Scaled {
   std::vector<float> scales;  // all levels together; 1 where there is none
 };
 
-// In formats that span f32's range a finer scale needs no help from a coarser one.
-double scale_range(const ScaleLevel& level) {
-  return level.format.exponent_bits >= 8 ? 1.0 : to_double(level.format.max_finite());
-}
-
-// Scales are chosen from the coarsest level to the finest, each from the finite magnitudes of its
-// group divided (in f64) by the coarser scales. A coarser scale leaves the finer ones the upper end
-// of their formats (as NVFP4): its elements' largest value is that of the element format times that
-// of the finer scales' formats. The levels' product is taken in f32; a level that would make it
-// zero is left out.
-void choose_scales(const Operand& operand, int64_t rows, int64_t k, const float* data,
-                   std::vector<float>& scales) {
-  for (size_t level = operand.scaling.size(); level-- > 0;) {
-    const ScaleLevel& how = operand.scaling[level];
-    double largest = to_double(operand.cast.format.max_finite());
-    for (size_t finer = 0; finer < level; ++finer) largest *= scale_range(operand.scaling[finer]);
-
-    const int64_t group = how.granularity == Granularity::tensor ? rows * k
-                          : how.granularity == Granularity::row  ? k
-                                                                 : int64_t{how.block};
-    for (int64_t begin = 0; begin < rows * k; begin += group) {
-      double absmax = 0;
-      for (int64_t i = begin; i < begin + group; ++i) {
-        const double magnitude = std::fabs(double{data[i]});
-        if (std::isfinite(magnitude) && magnitude > absmax) absmax = magnitude;
-      }
-      const Dyadic scale = choose_scale(how, absmax / double{scales[begin]}, largest);
-      const float product = to_float(Dyadic::from_float(scales[begin]) * scale);
-      if (product == 0) continue;
-      for (int64_t i = begin; i < begin + group; ++i) scales[i] = product;
-    }
-  }
-}
-
 // A scaled element is the value divided by its scale in f64, rounded to nearest, and then rounded
 // into the format as the operand says.
 Scaled scale_and_quantise(const Operand& operand, int64_t rows, int64_t k, const float* data) {
   Scaled result;
-  result.scales.assign(rows * k, 1.0f);
-  choose_scales(operand, rows, k, data, result.scales);
+  const std::vector<Group> groups = choose_groups(operand, rows, k, data);
+  for (const Group& group : groups) result.scales.push_back(group.scale);
   result.values.reserve(rows * k);
   for (int64_t row = 0; row < rows; ++row) {
     for (int64_t column = 0; column < k; ++column) {
       const int64_t i = row * k + column;
-      const double element = double{data[i]} / double{result.scales[i]};
-      result.values.push_back(operand.quantise(Dyadic::from_double(element), column));
+      const double element = double{data[i]} / double{groups[i].scale};
+      result.values.push_back(operand.quantise(Dyadic::from_double(element), column, groups[i]));
     }
   }
   return result;

@@ -1,4 +1,5 @@
 // The choice of scales, row by row.
+#include <algorithm>
 #include <bit>
 
 #include "kernels/kernel.hpp"
@@ -38,11 +39,8 @@ void check_shape(const Arithmetic& arithmetic, int64_t k) {
   check_operand(arithmetic.w, 'w', k);
 }
 
-Scaler::Scaler(const Operand& operand, int64_t k) : levels_(operand.scaling), k_(k), group_(k) {
-  double largest = to_double(operand.cast.format.max_finite());
-  for (const ScaleLevel& level : levels_) {
-    largest_.push_back(largest);
-    if (level.format.exponent_bits < 8) largest *= to_double(level.format.max_finite());
+Scaler::Scaler(const Operand& operand, int64_t k) : operand_(operand), k_(k), group_(k) {
+  for (const ScaleLevel& level : operand.scaling) {
     if (level.granularity == Granularity::block && int64_t{level.block} < group_) {
       group_ = level.block;
     }
@@ -50,8 +48,11 @@ Scaler::Scaler(const Operand& operand, int64_t k) : levels_(operand.scaling), k_
   }
 }
 
-double Scaler::finite_absmax(const float* values, int64_t count) {
-  int32_t result = 0;  // magnitudes' patterns are in the magnitudes' order
+namespace {
+
+// As finite_absmax(), a vector at a time: magnitudes' patterns are in the magnitudes' order.
+double absmax_of(const float* values, int64_t count) {
+  int32_t result = 0;
   for (int64_t i = 0; i < count; ++i) {
     const int32_t magnitude = std::bit_cast<int32_t>(values[i]) & 0x7FFFFFFF;
     const int32_t finite = magnitude < 0x7F800000 ? magnitude : 0;
@@ -60,19 +61,40 @@ double Scaler::finite_absmax(const float* values, int64_t count) {
   return std::bit_cast<float>(result);
 }
 
-void Scaler::choose(const float* row, double tensor_absmax, float* scales) const {
-  for (int64_t i = 0; i < groups(); ++i) scales[i] = 1.0f;
-  for (size_t level = levels_.size(); level-- > 0;) {
-    const ScaleLevel& how = levels_[level];
+}  // namespace
+
+Elements Scaler::tensor_elements(int64_t rows, const RowReader& read, ThreadPool& pool,
+                                 std::vector<float>& memory) const {
+  if (!has_tensor_level_) return {};
+  const bool keep = operand_.scaling.back().needs_elements();  // the coarsest level is the tensor's
+  if (keep) memory.resize(static_cast<size_t>(rows * k_));
+  std::vector<double> of_row(static_cast<size_t>(rows), 0.0);
+  pool.parallel_for(rows, [&](int64_t row) {
+    thread_local std::vector<float> one;
+    if (!keep) one.resize(static_cast<size_t>(k_));
+    float* values = keep ? memory.data() + row * k_ : one.data();
+    read(row, values);
+    of_row[static_cast<size_t>(row)] = absmax_of(values, k_);
+  });
+  Elements elements;
+  elements.values = memory;
+  for (const double value : of_row) elements.absmax = std::max(elements.absmax, value);
+  return elements;
+}
+
+void Scaler::choose(const float* row, const Elements& tensor, Group* groups) const {
+  for (int64_t i = 0; i < this->groups(); ++i) groups[i] = {};
+  for (size_t level = operand_.scaling.size(); level-- > 0;) {
+    const ScaleLevel& how = operand_.scaling[level];
     const int64_t span = how.granularity == Granularity::block ? int64_t{how.block} : k_;
     for (int64_t begin = 0; begin < k_; begin += span) {
-      const double absmax =
-          how.granularity == Granularity::tensor ? tensor_absmax : finite_absmax(row + begin, span);
-      float* first = scales + begin / group_;
-      const Dyadic finer = choose_scale(how, absmax / double{*first}, largest_[level]);
-      const float scale = to_float(Dyadic::from_float(*first) * finer);
-      if (scale == 0) continue;
-      for (int64_t i = 0; i < span / group_; ++i) first[i] = scale;
+      Elements elements = tensor;
+      if (how.granularity != Granularity::tensor) {
+        elements = {{row + begin, static_cast<size_t>(span)}, absmax_of(row + begin, span)};
+      }
+      Group* first = groups + begin / group_;
+      const Group chosen = choose_group(operand_, level, elements, first->scale);
+      for (int64_t i = 0; i < span / group_; ++i) first[i] = chosen;
     }
   }
 }

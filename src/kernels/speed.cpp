@@ -26,7 +26,7 @@ std::vector<float> numbers(int64_t count, double zeros, int spread, uint64_t see
 }
 
 RowReader rows_of(const std::vector<float>& matrix, int64_t k) {
-  return [&matrix, k](int64_t row, float* to) { std::copy_n(matrix.data() + row * k, k, to); };
+  return [&matrix, k](int64_t row, float* to) { copy_row(matrix.data() + row * k, k, k, to); };
 }
 
 }  // namespace

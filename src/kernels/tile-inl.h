@@ -46,6 +46,11 @@ HWY_INLINE void tile(const Product& product, const PanelTask<float>& task, int64
   const auto output = [&](int v) NAPIER_LAMBDA {  // the first column of a vector
     return (first_panel + v / NV) * k_panel + column + (v % NV) * lanes;
   };
+  // Outputs are not in the caches, or not for writing: they arrive while the sums are made.
+  for (int r = 0; r < MR; ++r) {
+    float* out = task.out + (row + r) * task.out_stride;
+    unrolled<k_vectors>([&](auto v) NAPIER_LAMBDA { __builtin_prefetch(out + output(v), 1); });
+  }
   // Runs but the last leave their sums here.
   HWY_ALIGN float totals[MR * k_vectors * HWY_MAX_BYTES / sizeof(float)];
 

@@ -259,14 +259,11 @@ struct Span {
 };
 
 Span span_of(const Format& format) {
-  const int low = (format.has_subnormals ? 1 : 0) - format.bias - format.mantissa_bits;
-  return {low, format.max_exponent() + 1, format.mantissa_bits + 1};
+  return {format.least_bit(), format.max_exponent() + 1, format.significand_bits()};
 }
 
 Span span_of(const Operand& operand) {
-  Span span = span_of(operand.cast.format);
-  if (operand.subnormals == Subnormals::literal) --span.low;
-  return span;
+  return {operand.least_bit(), operand.max_exponent() + 1, operand.significand_bits()};
 }
 
 // f64's sum of a number of the format and a term is exact where both lie within 53 bits. Otherwise
@@ -299,8 +296,8 @@ std::optional<WideSpec> WideSpec::make(const Arithmetic& arithmetic, std::string
   }
   for (const Operand* operand : {&arithmetic.x, &arithmetic.w}) {
     const Format& format = operand->cast.format;
-    if (format.mantissa_bits > 23 || format.max_exponent() > 500 ||
-        format.min_exponent() - format.mantissa_bits < -500) {
+    if (format.significand_bits() > 24 || format.max_exponent() > 500 ||
+        format.least_bit() < -500) {
       return no("products of " + format_name(format) + " may leave f64's range or precision");
     }
   }

@@ -1,6 +1,7 @@
 // The written form of arithmetics: reading and printing.
 #include "napier/arithmetic.hpp"
 
+#include <array>
 #include <optional>
 #include <string>
 #include <tuple>
@@ -34,6 +35,21 @@ std::vector<std::string> preset_names() {
 const RoundingName* find_rounding(std::string_view name) {
   for (const RoundingName& rounding : k_rounding_names) {
     if (rounding.name == name) return &rounding;
+  }
+  return nullptr;
+}
+
+struct OverflowName {
+  std::string_view name;
+  Overflow overflow;
+};
+constexpr std::array k_overflow_names = {OverflowName{"sat", Overflow::saturate},
+                                         OverflowName{"inf", Overflow::infinity},
+                                         OverflowName{"wrap", Overflow::wrap}};
+
+const OverflowName* find_overflow(std::string_view name) {
+  for (const OverflowName& overflow : k_overflow_names) {
+    if (overflow.name == name) return &overflow;
   }
   return nullptr;
 }
@@ -82,10 +98,13 @@ Cast take_cast(Cursor& cursor, const std::string& what, std::optional<Overflow> 
       has_rounding = true;
       cast.rounding = rounding->rounding;
       cast.seed = take_seed(ahead, cast.rounding);
-    } else if (word == "sat" || word == "inf") {
+    } else if (const OverflowName* found = find_overflow(word)) {
       if (has_overflow) cursor.fail("the overflow rule is given twice");
       has_overflow = true;
-      cast.overflow = word == "sat" ? Overflow::saturate : Overflow::infinity;
+      cast.overflow = found->overflow;
+      if (cast.overflow == Overflow::wrap && !cast.format.is_integer()) {
+        cursor.fail("only integers wrap, " + format_name(cast.format) + " does not");
+      }
     } else {
       break;
     }
@@ -104,8 +123,47 @@ Cast take_cast(Cursor& cursor, const std::string& what, std::optional<Overflow> 
 
 std::vector<std::string> cast_modifiers() {
   std::vector<std::string> names = rounding_names();
-  names.insert(names.end(), {"sat", "inf"});
+  for (const OverflowName& overflow : k_overflow_names) names.emplace_back(overflow.name);
   return names;
+}
+
+struct MethodName {
+  std::string_view name;
+  ScaleMethod method;
+  enum Argument : uint8_t { none, optional, required } argument = none;
+  double max = 0;  // of the argument
+};
+constexpr std::array k_methods = {
+    MethodName{"absmax", ScaleMethod::absmax},
+    MethodName{"ocp", ScaleMethod::ocp},
+    MethodName{"full", ScaleMethod::full},
+    MethodName{"minmax", ScaleMethod::minmax},
+    MethodName{"percentile", ScaleMethod::percentile, MethodName::required, 100},
+    MethodName{"mse", ScaleMethod::mse},
+    MethodName{"mean", ScaleMethod::mean, MethodName::optional, 3e38},
+    MethodName{"given", ScaleMethod::given, MethodName::required, 3e38},
+};
+
+void take_method(Cursor& cursor, ScaleLevel& level) {
+  const size_t begin = cursor.offset();
+  const std::string word(cursor.word());
+  std::vector<std::string> names;
+  for (const MethodName& method : k_methods) {
+    names.emplace_back(method.name);
+    if (method.name != word) continue;
+    level.method = method.method;
+    if (method.method == ScaleMethod::ocp && !level.format.is_power_of_two()) {
+      cursor.fail_at(begin, "ocp gives powers of two: the scale's format must be e8m0 or the like");
+    }
+    if (method.argument != MethodName::none && cursor.take('=')) {
+      level.parameter = cursor.real(method.max, word);
+    } else if (method.argument == MethodName::required) {
+      cursor.fail("expected " + word + "=number" + cursor.found());
+    }
+    return;
+  }
+  cursor.fail_at(begin, "unknown scale method '" + word + "': expected " + alternatives(names) +
+                            suggestion(word, names));
 }
 
 ScaleLevel take_scale_level(Cursor& cursor) {
@@ -127,20 +185,29 @@ ScaleLevel take_scale_level(Cursor& cursor) {
   if (!cursor.take('(')) return level;
   const size_t at = cursor.offset();
   level.format = take_format(cursor, "the scale's format");
-  if (level.format.bits() > 32) cursor.fail_at(at, "a scale's format has at most 32 bits");
-  if (cursor.take(',')) {
-    const size_t method_begin = cursor.offset();
-    const std::string method(cursor.word());
-    if (method != "absmax") {
-      cursor.fail_at(method_begin, "unknown scale method '" + method + "': expected absmax");
-    }
+  if (level.format.bits() > 32 || level.format.is_listed()) {
+    cursor.fail_at(at, "a scale's format is a float or an integer of at most 32 bits");
   }
+  if (cursor.take(':')) {
+    const size_t rounding_begin = cursor.offset();
+    const std::string word_of(cursor.word());
+    const RoundingName* rounding = find_rounding(word_of);
+    if (!rounding || rounding->rounding == Rounding::stochastic) {
+      cursor.fail_at(rounding_begin, "unknown rounding '" + word_of +
+                                         "' of a scale: expected rne, rna, rtz, rup, rdn or rto");
+    }
+    level.rounding = rounding->rounding;
+  }
+  level.method = ScaleLevel::default_method(level.format, level.rounding);
+  if (cursor.take(',')) take_method(cursor, level);
   cursor.expect(')', "after the scale's format");
   return level;
 }
 
 // Levels go from fine to coarse: a coarser one scales the scales of the one before.
-void check_scaling(Cursor& cursor, size_t at, const std::vector<ScaleLevel>& scaling) {
+void check_scaling(Cursor& cursor, size_t at, const Operand& operand) {
+  const std::vector<ScaleLevel>& scaling = operand.scaling;
+  const Format& format = operand.cast.format;
   const auto rank = [](const ScaleLevel& level) {
     return level.granularity == Granularity::tensor ? 2 : level.granularity == Granularity::row;
   };
@@ -148,6 +215,24 @@ void check_scaling(Cursor& cursor, size_t at, const std::vector<ScaleLevel>& sca
     if (rank(scaling[i]) <= rank(scaling[i - 1])) {
       cursor.fail_at(at, "scales go from fine to coarse, each once: block<n>, row, tensor");
     }
+  }
+  for (size_t i = 0; i < scaling.size(); ++i) {
+    const ScaleMethod method = scaling[i].method;
+    const bool of_integers = method == ScaleMethod::full || method == ScaleMethod::minmax;
+    if (of_integers && !format.is_integer()) {
+      cursor.fail_at(at,
+                     "full and minmax are of integers, and " + format_name(format) + " is none");
+    }
+    if (i > 0 && (method == ScaleMethod::minmax || method == ScaleMethod::mse)) {
+      cursor.fail_at(at, "minmax and mse look at the elements: they are of the finest level");
+    }
+    if (method == ScaleMethod::minmax && operand.cast.overflow == Overflow::wrap) {
+      cursor.fail_at(at, "numbers with a zero point saturate, they do not wrap");
+    }
+  }
+  if (operand.has_alternatives() && scaling.empty()) {
+    cursor.fail_at(at, "each group chooses its list of " + format_name(format) +
+                           ": it needs a scale, such as @block128");
   }
 }
 
@@ -163,6 +248,9 @@ Operand take_operand(Cursor& cursor) {
   } else if (cursor.take(":literal")) {
     operand.subnormals = Subnormals::literal;
   }
+  if (operand.subnormals != Subnormals::keep && !operand.cast.format.is_float()) {
+    cursor.fail_at(begin, format_name(operand.cast.format) + " has no subnormals");
+  }
   if (cursor.peek() == ':') {
     if (operand.subnormals != Subnormals::keep)
       cursor.fail("nothing may follow ftz or literal but a scale");
@@ -172,7 +260,7 @@ Operand take_operand(Cursor& cursor) {
   }
   const size_t scaling_begin = cursor.offset();
   while (cursor.take('@')) operand.scaling.push_back(take_scale_level(cursor));
-  check_scaling(cursor, scaling_begin, operand.scaling);
+  check_scaling(cursor, scaling_begin, operand);
   return operand;
 }
 
@@ -235,7 +323,11 @@ Multiplier take_multiplier(Cursor& cursor) {
   }
   std::optional<Cast> product;
   if (cursor.take(':')) {
+    const size_t product_begin = cursor.offset();
     product = take_cast(cursor, "the product's format", Overflow::saturate);
+    if (product->format.is_listed()) {
+      cursor.fail_at(product_begin, "products are floats or integers");
+    }
     if (cursor.peek() == ':') fail_modifier(cursor, cast_modifiers());
   }
   return Multiplier(*family, std::move(settings), product);
@@ -245,6 +337,9 @@ Accumulator take_accumulator(Cursor& cursor) {
   Accumulator accumulator;
   accumulator.cast = take_cast(cursor, "the accumulator's format");
   if (cursor.peek() == ':') fail_modifier(cursor, cast_modifiers());
+  if (accumulator.cast.format.is_listed()) {
+    cursor.fail("sums are floats or integers, not " + format_name(accumulator.cast.format));
+  }
   if (!accumulator.cast.format.has_zero()) {
     cursor.fail("a sum starts at zero, which " + format_name(accumulator.cast.format) +
                 " does not have");
@@ -255,7 +350,9 @@ Accumulator take_accumulator(Cursor& cursor) {
   if (cursor.take(',')) {
     if (!cursor.take("outer=")) cursor.fail("expected outer=format" + cursor.found());
     accumulator.outer = take_format(cursor, "the format of the total over chunks");
-    if (!accumulator.outer->has_zero()) cursor.fail("a sum starts at zero");
+    if (!accumulator.outer->has_zero() || accumulator.outer->is_listed()) {
+      cursor.fail("the total over chunks is a float or an integer, and starts at zero");
+    }
     // The same total as without it: one written form for one arithmetic.
     if (*accumulator.outer == accumulator.cast.format &&
         accumulator.outer_cast() == accumulator.cast) {
@@ -359,7 +456,9 @@ std::string cast_text(const Cast& cast, Overflow default_overflow) {
   std::string text = format_name(cast.format);
   if (cast.rounding != Rounding::nearest_even) text += ":" + rounding_name(cast);
   if (cast.overflow != default_overflow) {
-    text += cast.overflow == Overflow::saturate ? ":sat" : ":inf";
+    for (const OverflowName& overflow : k_overflow_names) {
+      if (overflow.overflow == cast.overflow) text += ":" + std::string(overflow.name);
+    }
   }
   return text;
 }
@@ -423,6 +522,25 @@ std::vector<Arithmetic> parse_arithmetic_list(std::string_view text) {
   return result;
 }
 
+namespace {
+
+// "(format[:rounding][,method[=parameter]])", or nothing where it says nothing.
+std::string level_text(const ScaleLevel& level) {
+  const Cast cast{level.format, level.rounding, 0, Overflow::saturate};
+  const std::string format = cast_text(cast, Overflow::saturate);
+  const bool is_default = level.method == ScaleLevel::default_method(level.format, level.rounding);
+  if (is_default) return format == "f32" ? "" : "(" + format + ")";
+  std::string text = "(" + format;
+  for (const MethodName& method : k_methods) {
+    if (method.method != level.method) continue;
+    text += "," + std::string(method.name);
+    if (level.parameter != 0) text += "=" + shortest(level.parameter);
+  }
+  return text + ")";
+}
+
+}  // namespace
+
 std::string to_string(const Operand& operand) {
   std::string text = cast_text(operand.cast, default_overflow(operand.cast.format));
   if (operand.subnormals == Subnormals::flush) text += ":ftz";
@@ -433,7 +551,7 @@ std::string to_string(const Operand& operand) {
       case Granularity::row: text += "@row"; break;
       case Granularity::block: text += "@block" + std::to_string(level.block); break;
     }
-    if (level.format != k_f32) text += "(" + format_name(level.format) + ")";
+    text += level_text(level);
   }
   return text;
 }

@@ -13,6 +13,12 @@
 
 namespace napier {
 
+// The fewest digits that read back as the same number.
+inline std::string shortest(double value) {
+  char text[32];
+  return {text, std::to_chars(text, text + sizeof text, value).ptr};
+}
+
 class Cursor {
  public:
   // Reads text[begin, end); errors quote the whole text and count positions in it.
@@ -60,6 +66,22 @@ class Cursor {
       fail_at(begin, what + " must be a whole number from " + std::to_string(min) + " to " +
                          std::to_string(max) +
                          (digits.empty() ? found() : ", not '" + std::string(digits) + "'"));
+    }
+    return value;
+  }
+
+  // A finite positive number such as 0.25 or 1e-3, at most `max`.
+  double real(double max, const std::string& what) {
+    const size_t begin = at_;
+    const std::string_view digits = word(".+-");
+    double value = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    if (digits.empty() || end != digits.data() + digits.size() || error != std::errc{} ||
+        !(value > 0 && value <= max)) {
+      std::string limit = " must be a positive number";
+      if (max < 1e9) limit += " up to " + shortest(max);
+      fail_at(begin,
+              what + limit + (digits.empty() ? found() : ", not '" + std::string(digits) + "'"));
     }
     return value;
   }

@@ -30,7 +30,7 @@ std::optional<Cast> Multiplier::product() const {
   return Cast{};
 }
 
-Multiplier Multiplier::resolved(const Format& x, const Format& w) const {
+Multiplier Multiplier::resolved(const Operand& x, const Operand& w) const {
   Multiplier result = *this;
   family_->resolve(result.settings_, x, w);
   return result;

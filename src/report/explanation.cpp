@@ -25,8 +25,9 @@ std::string bits(uint64_t value, int count) {
   return text;
 }
 
-// sign | exponent field | mantissa
+// sign | exponent field | mantissa; an integer's or a list's code as it is
 std::string code_bits(const Format& format, uint64_t code) {
+  if (!format.is_float()) return bits(code, format.bits());
   std::string text;
   if (format.is_signed) text += bits(code >> (format.exponent_bits + format.mantissa_bits), 1);
   if (format.exponent_bits > 0) {
@@ -47,11 +48,24 @@ std::string_view rounding_summary(Rounding rounding) {
 
 std::string cast_words(const Cast& cast) {
   const Format& f = cast.format;
-  std::string text = fmt::format("{} ({}{} exponent bits, bias {}, {} mantissa bits; largest {})",
-                                 format_name(f), f.is_signed ? "1 sign bit, " : "", f.exponent_bits,
-                                 f.bias, f.mantissa_bits, number(f.max_finite()));
+  std::string text = format_name(f);
+  if (f.is_float()) {
+    text += fmt::format(" ({}{} exponent bits, bias {}, {} mantissa bits; largest {})",
+                        f.is_signed ? "1 sign bit, " : "", f.exponent_bits, f.bias, f.mantissa_bits,
+                        number(f.max_finite()));
+  } else if (f.is_integer()) {
+    text += fmt::format(" (an integer, {} to {})", number(f.lowest()), number(f.max_finite()));
+  } else {
+    text += fmt::format(" ({}; {} bits, {} to {})", f.codebook->summary(), f.bits(),
+                        number(f.lowest()), number(f.max_finite()));
+  }
   text += fmt::format(", rounded {}; beyond the largest: ", rounding_summary(cast.rounding));
-  return text + (cast.overflow == Overflow::saturate ? "the largest" : "infinity, or NaN");
+  switch (cast.overflow) {
+    case Overflow::saturate: return text + "the largest";
+    case Overflow::infinity: return text + "infinity, or NaN";
+    case Overflow::wrap: return text + "the rest modulo 2^bits";
+  }
+  return text;
 }
 
 std::string operand_words(const Operand& operand) {
@@ -76,21 +90,33 @@ struct Stored {
   Dyadic value;  // without the scale
 };
 
+// A codebook's own list, where each group chooses one.
+Format stored_format(const Operand& operand, const Group& group) {
+  if (!operand.has_alternatives()) return operand.cast.format;
+  return Format::listed(
+      *operand.cast.format.codebook->alternatives()[static_cast<size_t>(group.alternative)]);
+}
+
 Stored store(const Operand& operand, float value) {
   Stored stored;
+  Group group;
   Dyadic scaled = Dyadic::from_float(value);
   if (!operand.scaling.empty() && std::isfinite(value)) {
     int64_t k = 1;
     for (const ScaleLevel& level : operand.scaling) k = std::max<int64_t>(k, level.block);
     const Scaler scaler(operand, k);
     const std::vector<float> row(static_cast<size_t>(k), value);
-    std::vector<float> scales(static_cast<size_t>(scaler.groups()));
-    scaler.choose(row.data(), std::abs(value), scales.data());
-    stored.scale = scales.front();
+    std::vector<Group> groups(static_cast<size_t>(scaler.groups()));
+    scaler.choose(row.data(), {row, std::abs(value)}, groups.data());
+    group = groups.front();
+    stored.scale = group.scale;
     scaled = Dyadic::from_double(value / stored.scale);
   }
-  stored.code = operand.cast.encode(scaled);
-  stored.value = operand.quantise(scaled);
+  stored.value = operand.quantise(scaled, 0, group);
+  Cast cast = operand.cast;
+  cast.format = stored_format(operand, group);
+  stored.code = cast.encode(
+      operand.has_zero_point() ? stored.value + Dyadic::from_double(group.zero) : scaled);
   return stored;
 }
 

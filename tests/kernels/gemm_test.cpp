@@ -109,10 +109,16 @@ Matrix draw(const Data& data, int64_t count, std::mt19937_64& random) {
   return result;
 }
 
-// All presets and more.
+bool has_blocks(const Preset& preset) {
+  return preset.written.find("@block") != std::string_view::npos;
+}
+
+// All presets without blocks, and more.
 std::vector<std::string> arithmetics() {
   std::vector<std::string> result;
-  for (const Preset& preset : presets()) result.emplace_back(preset.name);
+  for (const Preset& preset : presets()) {
+    if (!has_blocks(preset)) result.emplace_back(preset.name);
+  }
   for (const char* written : {
            "x=e4m3fn:rna/w=e5m2:rup",
            "x=e4m3fn:rdn/w=e4m3fn:rto",
@@ -205,6 +211,24 @@ std::vector<std::string> arithmetics() {
            "fp8_e4m3/acc=bf16",
            "fp8_e5m2/acc=f16:sat",
            "fp8_e4m3/mul=exact:bf16/acc=bf16",
+           // Integers and lists.
+           "x=int8/w=int4",
+           "x=int8:wrap/w=uint8:rup",
+           "x=int8/w=int8/mul=exact:int8",
+           "x=int16/w=int5s:rto/acc=f64",
+           "x=int8/w=int8/acc=int32",
+           "x=int8/w=int8/acc=int14:wrap",
+           "x=int8/w=int8/acc=int12(chunk=5,outer=int32)",
+           "x=bf16/w=int8/acc=int16:rup",
+           "x=int24/w=int16/acc=int48",
+           "x=nf4/w=bnb_fp4",
+           "x=pow8a50/w=flint4:rdn",
+           "x=binary/w=ternary/acc=bf16",
+           "x=binary8p3/w=binary8p4:inf",
+           "x=binary8p1se/w=binary8p8uf:rtz",
+           "x=int8/w=int8/mul=lmul",
+           "x=nf4/w=int4/mul=mitchell",
+           "x=pow4a50/w=int8/mul=lmul(reading=formula,k=4)",
        }) {
     result.emplace_back(written);
   }
@@ -230,6 +254,17 @@ const std::vector<std::string>& scaled_arithmetics() {
       "x=e5m0:rto@row/w=f32@row/acc=f64",
       "x=e4m3u@row/w=e4m3fn:literal@block8",
       "x=e4m3fn@block2(e11m20)@tensor/w=f32",
+      "x=uint8@row(f32,minmax)/w=int8@row(f32,minmax)",
+      "x=int4@block16(f16,minmax)/w=int3@block8(e8m0:rup,minmax)/acc=bf16",
+      "x=uint8@row(f32,minmax)/w=e4m3fn@row/mul=lmul",
+      "x=int8@tensor(f32,percentile=99)/w=int4@row(f32,mse)",
+      "x=e4m3fn@row(bf16:rup)/w=e2m1fn@block16(e8m0:rdn)@row",
+      "x=int8@tensor(f32,given=0.05)/w=int4@block32(f16,full)",
+      "x=bitmod3@block16/w=bitmod4@block32(int8)@row",
+      "x=ant4@block8/w=nf4@block16(e4m3fn)@tensor/mul=lmul(k=3)",
+      "x=ternary@row(f32,mean=1.3333)/w=binary@block8(f32,mean)",
+      "x=int8@row/w=int8@row/acc=int32",
+      "x=e4m3fn@tensor(f32,mse)/w=pow4a50@row",
   };
   return result;
 }
@@ -304,6 +339,14 @@ TEST(Gemm, KernelsGiveTheReferencesBits) {
 
 TEST(Gemm, KernelsGiveTheReferencesBitsForScaledOperands) {
   check_all(scaled_arithmetics(), {32, 96, 160}, 2, test::full_tier() ? 20 : 2);
+}
+
+TEST(Gemm, KernelsGiveTheReferencesBitsForPresetsWithBlocks) {
+  std::vector<std::string> names;
+  for (const Preset& preset : presets()) {
+    if (has_blocks(preset)) names.emplace_back(preset.name);
+  }
+  check_all(names, {256}, 5, test::full_tier() ? 10 : 1);
 }
 
 TEST(Gemm, KernelsGiveTheReferencesBitsOnEveryInstructionSet) {
@@ -476,7 +519,7 @@ TEST(Gemm, AKernelThatIsNotLegalIsAnError) {
 
 TEST(Lower, TakesTheFastKernelForEachPreset) {
   for (const Preset& preset : presets()) {
-    const Lowering lowering = lower(parse_arithmetic(preset.name), {1, 1, 32});
+    const Lowering lowering = lower(parse_arithmetic(preset.name), {1, 1, 256});
     EXPECT_NE(lowering.kernel, KernelKind::wide) << preset.name << ": " << lowering.reason;
     EXPECT_NE(lowering.kernel, KernelKind::reference) << preset.name << ": " << lowering.reason;
     EXPECT_FALSE(lowering.reason.empty());

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "napier/arithmetic.hpp"
 #include "napier/error.hpp"
@@ -57,11 +58,12 @@ Rounding rounding_named(std::string_view name) {
 
 BRIDGE const char* bridge_error() { return g_error.c_str(); }
 
-// One line an entry, tab-separated: what the registries hold.
+// One line an entry, tab-separated: what the registries hold. The kinds are Coding's.
 BRIDGE const char* bridge_formats() {
   g_text.clear();
   for (const NamedFormat& named : named_formats()) {
-    g_text += std::string(named.name) + "\t" + std::string(named.aliases) + "\n";
+    g_text += std::string(named.name) + "\t" + std::string(named.aliases) + "\t" +
+              std::to_string(static_cast<int>(named.format.coding)) + "\n";
   }
   return g_text.c_str();
 }
@@ -192,7 +194,27 @@ BRIDGE int bridge_choose_scale(const char* format, const double* absmax, double 
   return guarded([&] {
     ScaleLevel level;
     level.format = parse_format(format);
+    level.method = ScaleLevel::default_method(level.format, level.rounding);
     for (int64_t i = 0; i < n; ++i) out.set(i, choose_scale(level, absmax[i], element_max));
+  });
+}
+
+// A matrix as an operand makes it: the scale, zero point and list of each element's group, and the
+// number that the multiplier sees.
+BRIDGE int bridge_scale(const char* arithmetic, int of_w, const float* values, int64_t rows,
+                        int64_t k, float* scales, int32_t* zeros, int32_t* lists, Numbers out) {
+  return guarded([&] {
+    const Arithmetic a = parse_arithmetic(arithmetic);
+    const Operand& operand = of_w ? a.w : a.x;
+    const std::vector<Group> groups = choose_groups(operand, rows, k, values);
+    for (int64_t i = 0; i < rows * k; ++i) {
+      const Group& group = groups[static_cast<size_t>(i)];
+      scales[i] = group.scale;
+      zeros[i] = group.zero;
+      lists[i] = group.alternative;
+      const Dyadic element = Dyadic::from_double(double{values[i]} / double{group.scale});
+      out.set(i, operand.quantise(element, static_cast<uint64_t>(i % k), group));
+    }
   });
 }
 

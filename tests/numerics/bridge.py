@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-SPECIALS = ["ieee", "fn", "fnuz", "none"]
+SPECIALS = ["ieee", "fn", "fnuz", "none", "p3109"]
+CODINGS = ["floating", "integer", "symmetric", "listed"]
 SUBNORMALS = ["keep", "ftz", "literal"]
 ZERO, FINITE, INFINITE, NAN = range(4)
 
@@ -85,9 +86,10 @@ class Bridge:
         text = getattr(self.library, "bridge_" + name)().decode()
         return [line.split("\t") for line in text.splitlines()]
 
-    def formats(self):
+    def formats(self, coding="floating"):
         """{name: aliases} of the registry."""
-        return {name: aliases.split() for name, aliases in self._table("formats")}
+        return {name: aliases.split() for name, aliases, kind in self._table("formats")
+                if CODINGS[int(kind)] == coding}
 
     def presets(self):
         return dict(self._table("presets"))
@@ -150,6 +152,19 @@ class Bridge:
         self._call("quantise", arithmetic.encode(), int(operand == "w"),
                    ctypes.c_void_p(values.ctypes.data), ctypes.c_int64(values.size), out._struct())
         return out
+
+    def scale(self, operand, values):
+        """(scales, zero points, lists, numbers) of a matrix as an operand makes it."""
+        values = np.ascontiguousarray(values, np.float32)
+        rows, k = values.shape
+        scales = np.zeros(values.shape, np.float32)
+        zeros, lists = (np.zeros(values.shape, np.int32) for _ in range(2))
+        out = Numbers.empty(values.size)
+        self._call("scale", f"x={operand}".encode(), 0, ctypes.c_void_p(values.ctypes.data),
+                   ctypes.c_int64(rows), ctypes.c_int64(k), ctypes.c_void_p(scales.ctypes.data),
+                   ctypes.c_void_p(zeros.ctypes.data), ctypes.c_void_p(lists.ctypes.data),
+                   out._struct())
+        return scales, zeros, lists, out.doubles().reshape(values.shape)
 
     def choose_scale(self, text, absmax, element_max):
         absmax = np.ascontiguousarray(absmax, np.float64)

@@ -113,8 +113,12 @@ TEST(Format, CodesRoundTrip) {
       const Dyadic value = format.decode(code);
       if (value.is_nan()) continue;
       for (const RoundingName& rounding : k_rounding_names) {
-        ASSERT_EQ(format.encode(value, rounding.rounding, Overflow::infinity, 0), code)
-            << format_name(format) << " " << rounding.name;
+        const uint64_t back = format.encode(value, rounding.rounding, Overflow::infinity, 0);
+        // A list, or a symmetric integer, may have two codes for a number.
+        if (format.is_float() || format.coding == Coding::integer) {
+          ASSERT_EQ(back, code) << format_name(format) << " " << rounding.name;
+        }
+        ASSERT_EQ(format.decode(back), value) << format_name(format) << " " << rounding.name;
       }
     }
   }

@@ -36,7 +36,8 @@ class Format:
     def max_code(self):
         """Of the positive numbers: those above are infinity and NaN."""
         every = 2 ** (self.e + self.m) - 1
-        return every - {"ieee": 2 ** self.m, "fn": 1, "fnuz": 0, "none": 0}[self.specials]
+        return every - {"ieee": 2 ** self.m, "fn": 1, "fnuz": 0, "none": 0,
+                        "p3109": 1 if self.signed else 2}[self.specials]
 
     @property
     def has_zero(self):
@@ -44,11 +45,19 @@ class Format:
 
     @property
     def has_negative_zero(self):
-        return self.signed and self.specials != "fnuz"
+        return self.signed and self.specials not in ("fnuz", "p3109")
 
     @property
     def has_nan(self):
-        return self.specials in ("fn", "fnuz") or (self.specials == "ieee" and self.m > 0)
+        return self.specials in ("fn", "fnuz", "p3109") or (self.specials == "ieee" and self.m > 0)
+
+    @property
+    def has_infinity(self):
+        return self.specials in ("ieee", "p3109")
+
+    @property
+    def nan_replaces_zero(self):
+        return self.specials == "fnuz" or (self.specials == "p3109" and self.signed)
 
     def shape(self):
         """The written shape, all of it spelt out."""
@@ -104,9 +113,9 @@ class Format:
         negative = codes // 2 ** (self.e + self.m) % 2 == 1
         value = self.table[np.minimum(magnitude, self.max_code)]
         value = np.where(magnitude > self.max_code, np.nan, value)
-        if self.specials == "ieee":
+        if self.has_infinity:
             value = np.where(magnitude == self.max_code + 1, np.inf, value)
-        if self.specials == "fnuz":
+        if self.nan_replaces_zero:
             value = np.where(negative & (magnitude == 0), np.nan, value)
         return np.where(negative, -value, value)
 
@@ -148,7 +157,7 @@ class Format:
         sign_bit = 2 ** (self.e + self.m) if self.signed else 0
         sign = np.where(negative, sign_bit, 0)
         largest = sign + self.max_code
-        if self.specials == "ieee":
+        if self.has_infinity:
             infinite = sign + self.max_code + 1
         else:
             infinite = np.full(low.shape, self.nan_code) if self.has_nan else largest
@@ -169,11 +178,13 @@ class Format:
 
     @property
     def nan_code(self):
-        if self.specials == "fnuz":
+        if self.nan_replaces_zero:
             return 2 ** (self.e + self.m)
         every = 2 ** (self.e + self.m) - 1
         # IEEE: quiet, the first mantissa bit set, no sign.
-        return every if self.specials == "fn" else every - 2 ** self.m + 1 + 2 ** (self.m - 1)
+        if self.specials in ("fn", "p3109"):
+            return every
+        return every - 2 ** self.m + 1 + 2 ** (self.m - 1)
 
     def round_exact(self, value, negative, rounding, overflow="sat"):
         """(number, is negative) that a Fraction becomes, or "inf"/"nan" in place of the number.
@@ -208,9 +219,9 @@ class Format:
         if result > self.largest:
             inward = rounding in ("rtz", "rto") or (rounding == "rup" and value < 0) or (
                 rounding == "rdn" and value > 0)
-            if overflow == "sat" or inward or not (self.has_nan or self.specials == "ieee"):
+            if overflow == "sat" or inward or not (self.has_nan or self.has_infinity):
                 result = self.largest
-            elif self.specials == "ieee":
+            elif self.has_infinity:
                 return "inf", negative
             else:
                 return "nan", False
@@ -223,9 +234,10 @@ class Format:
         return GfloatFormat(
             self.shape(), k=self.bits, precision=self.m + 1, bias=self.bias,
             is_signed=self.signed,
-            domain=gfloat.Domain.Extended if self.specials == "ieee" else gfloat.Domain.Finite,
-            has_nz=self.signed and self.specials != "fnuz",
-            num_high_nans={"ieee": 2 ** self.m - 1, "fn": 1}.get(self.specials, 0),
+            domain=gfloat.Domain.Extended if self.has_infinity else gfloat.Domain.Finite,
+            has_nz=self.has_negative_zero,
+            num_high_nans={"ieee": 2 ** self.m - 1, "fn": 1,
+                           "p3109": 0 if self.signed else 1}.get(self.specials, 0),
             has_subnormals=self.subnormals, is_twos_complement=False)
 
 

@@ -17,25 +17,35 @@ class RandomWritten {
   uint64_t below(uint64_t n) { return random_() % n; }
 
   // Of the registry, or any shape that parse_format() takes and that has at most `bits` bits.
-  Format format(int bits, bool with_zero = false) {
+  Format format(int bits, bool is_sum = false) {
     for (;;) {
       Format f;
-      if (below(2) == 0) {
+      if (below(4) == 0) {
+        const bool is_signed = below(3) != 0;
+        f = Format::integer(1 + is_signed + static_cast<int>(below(60)), is_signed,
+                            is_signed && below(2) == 0);
+      } else if (below(16) == 0) {
+        f = Format::listed(
+            power_codebook(2 + static_cast<int>(below(7)), 25 + static_cast<int>(below(76))));
+      } else if (below(2) == 0) {
         f = named_formats()[below(named_formats().size())].format;
       } else {
         f.exponent_bits = static_cast<uint8_t>(below(12));
         f.mantissa_bits = static_cast<uint8_t>(below(24));
-        f.specials = static_cast<Specials>(below(4));
+        f.specials = static_cast<Specials>(below(5));
         f.bias = static_cast<int16_t>(below(4) ? default_bias(f.exponent_bits, f.specials)
                                                : static_cast<int>(below(601)) - 300);
         f.has_subnormals = f.exponent_bits == 0 || below(3) != 0;
         f.is_signed = below(4) != 0;
-        if (f.exponent_bits == 0 && f.specials == Specials::ieee) continue;
+        if (f.exponent_bits == 0 &&
+            (f.specials == Specials::ieee || f.specials == Specials::p3109)) {
+          continue;
+        }
         if (!f.is_signed && f.specials == Specials::fnuz) continue;
         if (f.exponent_bits + f.mantissa_bits == 0 || f.bits() > 32) continue;
         if (f.max_code() > f.magnitude_mask() || f.max_code() < f.min_positive_code()) continue;
       }
-      if (f.bits() <= bits && (!with_zero || f.has_zero())) return f;
+      if (f.bits() <= bits && (!is_sum || (f.has_zero() && !f.is_listed()))) return f;
     }
   }
 
@@ -46,6 +56,7 @@ class RandomWritten {
       c.seed = static_cast<uint32_t>(random_());
     }
     if (below(3) == 0) c.overflow = below(2) ? Overflow::infinity : Overflow::saturate;
+    if (format.is_integer() && below(3) == 0) c.overflow = Overflow::wrap;
     return c;
   }
 
@@ -53,16 +64,53 @@ class RandomWritten {
     Operand o;
     const Format f = format(32);
     o.cast = cast(f, default_overflow(f));
-    o.subnormals = static_cast<Subnormals>(below(3));
+    if (f.is_float()) o.subnormals = static_cast<Subnormals>(below(3));
     for (const Granularity granularity :
          {Granularity::block, Granularity::row, Granularity::tensor}) {
       if (below(4) != 0) continue;
-      ScaleLevel level{granularity, 0, k_f32, ScaleMethod::absmax};
+      ScaleLevel level{.granularity = granularity};
       if (granularity == Granularity::block) level.block = 1 + static_cast<uint32_t>(below(1024));
       if (below(2) == 0) level.format = format(32);
+      if (level.format.is_listed()) level.format = k_bf16;
+      level.rounding = k_rounding_names[below(6)].rounding;  // all but the stochastic one
+      level.method = ScaleLevel::default_method(level.format, level.rounding);
+      if (below(2) == 0) method(level, o);
       o.scaling.push_back(level);
     }
+    if (o.has_alternatives() && o.scaling.empty()) o.scaling.push_back({});
     return o;
+  }
+
+  void method(ScaleLevel& level, const Operand& o) {
+    const bool finest = o.scaling.empty();
+    const bool is_integer = o.cast.format.is_integer();
+    const auto real = [&] { return static_cast<double>(1 + below(100000)) / 1024; };
+    switch (static_cast<ScaleMethod>(below(8))) {
+      case ScaleMethod::full:
+        if (is_integer) level.method = ScaleMethod::full;
+        break;
+      case ScaleMethod::minmax:
+        if (is_integer && finest && o.cast.overflow != Overflow::wrap) {
+          level.method = ScaleMethod::minmax;
+        }
+        break;
+      case ScaleMethod::percentile:
+        level.method = ScaleMethod::percentile;
+        level.parameter = real();
+        break;
+      case ScaleMethod::mse:
+        if (finest) level.method = ScaleMethod::mse;
+        break;
+      case ScaleMethod::mean:
+        level.method = ScaleMethod::mean;
+        level.parameter = below(2) ? real() : 0;
+        break;
+      case ScaleMethod::given:
+        level.method = ScaleMethod::given;
+        level.parameter = real();
+        break;
+      default: level.method = ScaleMethod::absmax; break;
+    }
   }
 
   Multiplier multiplier() {
@@ -79,7 +127,7 @@ class RandomWritten {
       settings.push_back(value);
     }
     std::optional<Cast> product;
-    if (below(2) == 0) product = cast(format(64), Overflow::saturate);
+    if (below(2) == 0) product = cast(format(64, true), Overflow::saturate);
     return Multiplier(family, settings, product);
   }
 

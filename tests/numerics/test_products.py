@@ -33,10 +33,10 @@ def operand(f, code, subnormals="keep"):
     """(number, is negative) of a code, as a multiplier is given it."""
     magnitude = int(code) % 2 ** (f.e + f.m)
     negative = bool(f.signed and int(code) >> (f.e + f.m) & 1)
-    if f.specials == "fnuz" and negative and magnitude == 0:
+    if f.nan_replaces_zero and negative and magnitude == 0:
         return "nan", False
     if magnitude > f.max_code:
-        infinite = f.specials == "ieee" and magnitude == f.max_code + 1
+        infinite = f.has_infinity and magnitude == f.max_code + 1
         return ("inf", negative) if infinite else ("nan", False)
     value = f.exact(magnitude)
     if f.subnormals and 0 < magnitude < 2**f.m:
@@ -58,7 +58,7 @@ def expected_product(multiply, x, w, cast):
         return number, negative  # holds it
     if number == "inf":
         if overflow == "inf":
-            return ("inf", negative) if f.specials == "ieee" else (
+            return ("inf", negative) if f.has_infinity else (
                 ("nan", False) if f.has_nan else (f.largest * (-1) ** negative, negative))
         return f.largest * (-1) ** negative, negative
     return f.round_exact(number, negative, rounding, overflow)
@@ -226,7 +226,8 @@ def test_common_to_all(family):
     assert len(set(rest.significand.tolist())) == 1
 
 
-@pytest.mark.parametrize("name", list(BRIDGE.presets()))
+@pytest.mark.parametrize("name", [name for name, written in BRIDGE.presets().items()
+                                  if "@" not in written])
 def test_presets(name, seed):
     """Each on random f32 values: quantised as its format says, then multiplied as its family says;
     half of them of any exponent (products overflow and underflow f32), half near 1."""

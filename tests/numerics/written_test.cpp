@@ -32,7 +32,9 @@ TEST(Written, NamesNeverMeanAnotherFormat) {
   for (const NamedFormat& named : named_formats()) {
     EXPECT_EQ(parse_format(named.name), named.format);
     EXPECT_EQ(format_name(named.format), named.name);
-    for (const Specials specials : {Specials::ieee, Specials::fn, Specials::fnuz, Specials::none}) {
+    if (!named.format.is_float()) continue;
+    for (const Specials specials :
+         {Specials::ieee, Specials::fn, Specials::fnuz, Specials::none, Specials::p3109}) {
       for (const bool subnormals : {true, false}) {
         for (const bool is_signed : {true, false}) {
           for (const int bias : {int{named.format.bias}, 0, -1, 1, 7, 8, 11, 127}) {
@@ -188,7 +190,7 @@ TEST(Written, Examples) {
            {"acc=f16:sr(9)(chunk=4)", "x=f32/w=f32/mul=exact/acc=f16:sr(9)(chunk=4)"},
            {"x=f16:sr(0)", "x=f16:sr/w=f32/mul=exact/acc=f32"},
            {"x=f16:inf:sr(12):ftz", "x=f16:sr(12):inf:ftz/w=f32/mul=exact/acc=f32"},
-           {"w=e5m2:literal@block32(e8m0,absmax)",
+           {"w=e5m2:literal@block32(e8m0,ocp)",
             "x=f32/w=e5m2:literal@block32(e8m0)/mul=exact/acc=f32"},
            {"w=fp32/x=bfloat16", "x=bf16/w=f32/mul=exact/acc=f32"},
            {"x=e4m3b-2", "x=e4m3b-2/w=f32/mul=exact/acc=f32"},

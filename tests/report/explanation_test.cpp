@@ -14,6 +14,7 @@ TEST(Explanation, StepsGiveTheMultipliersProduct) {
   std::normal_distribution<float> normal;
   for (const Preset& preset : presets()) {
     const Arithmetic arithmetic = parse_arithmetic(preset.written);
+    if (!arithmetic.x.scaling.empty() || !arithmetic.w.scaling.empty()) continue;
     for (int i = 0; i < 1000; ++i) {
       const float x = i == 0 ? 0 : i == 1 ? std::numeric_limits<float>::infinity() : normal(random);
       const float w = i == 2 ? 1e-39f : i == 3 ? 3e38f : normal(random);

@@ -7,7 +7,7 @@ const MultiplierFamily k_exact_multiplier = {
     .name = "exact",
     .summary = "the product of the values; exact, or rounded once where a product format is named",
     .parameters = {},
-    .resolve = [](std::span<int>, const Format&, const Format&) {},
+    .resolve = [](std::span<int>, const Operand&, const Operand&) {},
     .multiply = [](std::span<const int>, const Dyadic& x, const Dyadic& w) { return x * w; },
     .form =
         [](std::span<const int>) {

@@ -31,16 +31,20 @@ constexpr Dyadic add_patterns(const Dyadic& x, const Dyadic& w, int kept_bits, i
                              x.exponent + w.exponent + carry - 64);
 }
 
+inline constexpr int k_max_kept_bits = 23;
+
 // Mantissa bits kept where k is not written: all that either operand has.
-constexpr int own_mantissa_bits(const Format& x, const Format& w) {
-  return x.mantissa_bits > w.mantissa_bits ? x.mantissa_bits : w.mantissa_bits;
+inline int own_mantissa_bits(const Operand& x, const Operand& w) {
+  const int bits =
+      x.significand_bits() > w.significand_bits() ? x.significand_bits() : w.significand_bits();
+  return bits - 1 < k_max_kept_bits ? bits - 1 : k_max_kept_bits;
 }
 
 inline constexpr Parameter k_kept_bits_parameter = {
     .name = "k",
     .fallback = -1,
     .min = 0,
-    .max = 23,
+    .max = k_max_kept_bits,
     .summary = "mantissa bits kept of each operand, the rest cut off; default: all of the wider"};
 
 }  // namespace napier

@@ -36,7 +36,7 @@ const MultiplierFamily k_lmul_multiplier = {
     .summary = "L-Mul: the mantissa product replaced by a sum and a constant",
     .parameters = k_parameters,
     .resolve =
-        [](std::span<int> settings, const Format& x, const Format& w) {
+        [](std::span<int> settings, const Operand& x, const Operand& w) {
           if (settings[k_kept] < 0) settings[k_kept] = own_mantissa_bits(x, w);
           // k = 0: powers of two; their sum of exponents is exact, the paper's l(0) doubles it.
           if (settings[k_offset] < 0) settings[k_offset] = lmul_offset_bits(settings[k_kept]);

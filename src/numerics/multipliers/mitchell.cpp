@@ -16,7 +16,7 @@ const MultiplierFamily k_mitchell_multiplier = {
     .summary = "Mitchell's logarithmic multiplier: the bit patterns added, no offset",
     .parameters = k_parameters,
     .resolve =
-        [](std::span<int> settings, const Format& x, const Format& w) {
+        [](std::span<int> settings, const Operand& x, const Operand& w) {
           if (settings[0] < 0) settings[0] = own_mantissa_bits(x, w);
         },
     .multiply = [](std::span<const int> settings, const Dyadic& x,
