@@ -63,8 +63,9 @@ struct Side {
 std::optional<Side> side_of(const Operand& operand, int m) {
   const Format& format = operand.cast.format;
   const Rounding rounding = operand.cast.rounding;
-  if (!operand.scaling.empty() || format.exponent_bits == 0 || !format.is_signed ||
-      format.mantissa_bits == 0 || format.max_exponent() < 1 || format.min_exponent() > 0 ||
+  if (!operand.scaling.empty() || !format.is_float() || format.exponent_bits == 0 ||
+      !format.is_signed || format.mantissa_bits == 0 || format.max_exponent() < 1 ||
+      format.min_exponent() > 0 ||
       (rounding != Rounding::toward_zero && rounding != Rounding::nearest_even)) {
     return std::nullopt;
   }

@@ -152,21 +152,23 @@ ProductErrors enumerate_products(const Arithmetic& arithmetic, int source_bits) 
 QuantisedRows quantise_rows(const Operand& operand, std::span<const float> rows, int64_t k) {
   const Quantiser quantiser(operand);
   const Scaler scaler(operand, k);
-  const double absmax = scaler.has_tensor_level()
-                            ? Scaler::finite_absmax(rows.data(), static_cast<int64_t>(rows.size()))
-                            : 0;
+  const int64_t count = static_cast<int64_t>(rows.size()) / k;
+  ThreadPool pool(1);
+  std::vector<float> memory;
+  const auto read = [&](int64_t row, float* to) { std::copy_n(rows.data() + row * k, k, to); };
+  const Elements tensor = scaler.tensor_elements(count, read, pool, memory);
   QuantisedRows result;
   result.values.resize(rows.size());
   result.scales.assign(rows.size(), 1.0f);
-  std::vector<float> scales(static_cast<size_t>(scaler.groups()), 1.0f);
-  const int64_t group = scaler.group() == 0 ? k : scaler.group();
-  for (size_t row = 0; row < rows.size(); row += static_cast<size_t>(k)) {
-    if (scaler.is_scaled()) scaler.choose(rows.data() + row, absmax, scales.data());
-    for (int64_t at = 0; at < k; at += group) {
-      const float scale = scales[static_cast<size_t>(at / group)];
-      const size_t first = row + static_cast<size_t>(at);
-      quantiser(rows.data() + first, group, scale, at, result.values.data() + first);
-      std::fill_n(result.scales.begin() + static_cast<ptrdiff_t>(first), group, scale);
+  std::vector<Group> groups(static_cast<size_t>(scaler.groups()));
+  const int64_t size = scaler.group() == 0 ? k : scaler.group();
+  for (int64_t row = 0; row < count; ++row) {
+    if (scaler.is_scaled()) scaler.choose(rows.data() + row * k, tensor, groups.data());
+    for (int64_t at = 0; at < k; at += size) {
+      const Group& group = groups[static_cast<size_t>(at / size)];
+      const int64_t first = row * k + at;
+      quantiser(rows.data() + first, size, group, at, result.values.data() + first);
+      std::fill_n(result.scales.begin() + first, size, group.scale);
     }
   }
   return result;

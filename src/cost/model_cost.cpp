@@ -9,13 +9,10 @@
 namespace napier {
 namespace {
 
-// Bits of an element with its part of the scales; a row's or tensor's scale weighs nothing.
-double bits_of(const Operand& operand) {
-  double bits = operand.cast.format.bits();
-  for (const ScaleLevel& level : operand.scaling) {
-    if (level.granularity == Granularity::block) bits += double(level.format.bits()) / level.block;
-  }
-  return bits;
+// Bytes of a stored element with its part of the scales of a row of k; a tensor's weighs nothing.
+double bytes_of(const Operand& operand, int64_t k) {
+  constexpr int64_t k_many_rows = 1 << 20;
+  return operand.bits_per_element(k_many_rows, k) / 8;
 }
 
 // Runs of a sum within which the scales are constant, and whether there are scales at all.
@@ -103,8 +100,9 @@ RoleCost cost_of_matmul(const MatmulWork& work, const Arithmetic& arithmetic, Le
     if (runs > work.outputs) energy.convert += (runs - work.outputs) * add_price(k_f32);
   }
 
-  const double x_bytes = bits_of(arithmetic.x) / 8;
-  const double w_bytes = bits_of(arithmetic.w) / 8;
+  const auto length = static_cast<int64_t>(work.sum_length);
+  const double x_bytes = bytes_of(arithmetic.x, length);
+  const double w_bytes = bytes_of(arithmetic.w, length);
   const double sum_bytes = double(accumulator.cast.format.bits()) / 8;
   const auto batch = static_cast<double>(work.is_cache ? 1 : options.batch);
   const auto tile = static_cast<double>(options.tile);
@@ -173,7 +171,10 @@ ModelCost cost_of(const ModelShape& shape, const Plan& plan, const Prices& price
     const Arithmetic arithmetic = rule ? plan.rules[*rule].arithmetic : Arithmetic{};
     RoleCost part = cost_of_matmul(work, arithmetic, ledger, options);
     part.role = role_of(work.name);
-    if (!work.is_cache) cost.stored_bytes += work.w_stored * bits_of(arithmetic.w) / 8;
+    if (!work.is_cache) {
+      const auto length = static_cast<int64_t>(work.sum_length);
+      cost.stored_bytes += work.w_stored * bytes_of(arithmetic.w, length);
+    }
     add(part);
   }
   RoleCost rest{"element-wise", "f32", {}, {}};

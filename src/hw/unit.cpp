@@ -27,9 +27,10 @@ constexpr std::array k_kinds = {
 [[noreturn]] void refuse(const std::string& what) { throw Error("no circuit is made for " + what); }
 
 void check_format(const Format& format, const char* role) {
-  if (!format.is_signed || format.exponent_bits == 0 || format.mantissa_bits == 0) {
+  if (!format.is_float() || format.specials == Specials::p3109 || !format.is_signed ||
+      format.exponent_bits == 0 || format.mantissa_bits == 0) {
     refuse(std::string(role) + "=" + format_name(format) +
-           ": a format with sign, exponent and mantissa is needed");
+           ": a floating-point format with sign, exponent and mantissa is needed, not P3109's");
   }
 }
 

@@ -220,7 +220,7 @@ struct PanelWeights<T, Stored>::Batch {
   const RowReader& x;
   int64_t first;  // row of x
   int64_t rows;
-  const Elements& tensor;     // all of x, for a scale of the tensor
+  const Group& tensor;  // what all rows of x have in common
   const T* values = nullptr;  // [row * value_stride + k]
   int64_t value_stride = 0;
   const Stored* encoded = nullptr;
@@ -336,7 +336,7 @@ void PanelWeights<T, Stored>::run_task(const Batch& batch, int64_t first_row, in
 
 // The elements of one row, and the scale of each run where there are scales.
 template <class T, class Stored>
-void PanelWeights<T, Stored>::read_row(const RowReader& x, int64_t row, const Elements& tensor,
+void PanelWeights<T, Stored>::read_row(const RowReader& x, int64_t row, const Group& tensor,
                                        float* scales, T* to) const {
   thread_local Scratch<float> row_memory;
   thread_local Scratch<Group> group_memory;

@@ -13,6 +13,11 @@ namespace {
 std::vector<std::string> arithmetics() {
   std::vector<std::string> list;
   for (const Preset& preset : presets()) {
+    const Arithmetic arithmetic = parse_arithmetic(preset.written);
+    const auto is_plain = [](const Operand& operand) {
+      return operand.scaling.empty() && operand.cast.format.is_float();
+    };
+    if (!is_plain(arithmetic.x) || !is_plain(arithmetic.w)) continue;
     for (const char* rounding : {"-rtz", "-rne"}) {
       list.push_back(std::string(preset.name) + rounding);
     }

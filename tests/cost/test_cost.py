@@ -93,8 +93,8 @@ def test_a_layers_energy_by_hand(cost, tmp_path):
     w_bytes = n * k * (4 + 8 / 16) / 8
     assert e["dram"] == pytest.approx(layers * w_bytes / 4 * 100)
     assert e["sram"] == pytest.approx(
-        layers * 10 * (w_bytes / 4 + k * 1 * math.ceil(n / 100) + n * 4))
-    assert e["register"] == pytest.approx(layers * n * k * (1 + 4.5 / 8 + 8) * 0.1)
+        layers * 10 * (w_bytes / 4 + (k + 4) * math.ceil(n / 100) + n * 4))  # a scale a row
+    assert e["register"] == pytest.approx(layers * n * k * (1 + 4 / k + 4.5 / 8 + 8) * 0.1)
     # The cache is each sequence's own, and this token's entry is written: 8 heads of 128.
     e = roles["kq"]["pj"]
     entry = 8 * 128 * 4.5 / 8
