@@ -38,8 +38,8 @@ std::optional<Synthesis> synthesise_within(const HardwareUnit& unit, const Techn
   return best;
 }
 
-Spread spread_of(const std::vector<double>& values) {
-  Spread spread;
+MeanAndDeviation spread_of(const std::vector<double>& values) {
+  MeanAndDeviation spread;
   const auto count = static_cast<double>(values.size());
   for (const double value : values) spread.mean += value / count;
   double square = 0;

@@ -24,7 +24,7 @@ struct HardwareOptions {
   void check() const;  // throws Error
 };
 
-struct Spread {
+struct MeanAndDeviation {
   double mean = 0;
   double deviation = 0;  // standard, over syntheses
 };
@@ -36,10 +36,10 @@ struct HardwareRow {
   int repeats = 0;
   int missed = 0;  // syntheses that do not meet the delay asked for
   double cells = 0;
-  Spread area;   // um^2
-  Spread delay;  // ns
-  Spread pj;     // an operation, with glitches
-  Spread pj_glitch_free;
+  MeanAndDeviation area;   // um^2
+  MeanAndDeviation delay;  // ns
+  MeanAndDeviation pj;     // an operation, with glitches
+  MeanAndDeviation pj_glitch_free;
 };
 
 struct UnitRequest {

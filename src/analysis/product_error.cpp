@@ -154,9 +154,8 @@ QuantisedRows quantise_rows(const Operand& operand, std::span<const float> rows,
   const Scaler scaler(operand, k);
   const int64_t count = static_cast<int64_t>(rows.size()) / k;
   ThreadPool pool(1);
-  std::vector<float> memory;
   const auto read = [&](int64_t row, float* to) { std::copy_n(rows.data() + row * k, k, to); };
-  const Elements tensor = scaler.tensor_elements(count, read, pool, memory);
+  const Group tensor = scaler.tensor_group(count, read, pool);
   QuantisedRows result;
   result.values.resize(rows.size());
   result.scales.assign(rows.size(), 1.0f);

@@ -220,7 +220,7 @@ struct PanelWeights<T, Stored>::Batch {
   const RowReader& x;
   int64_t first;  // row of x
   int64_t rows;
-  const Group& tensor;  // what all rows of x have in common
+  const Group& tensor;        // what all rows of x have in common
   const T* values = nullptr;  // [row * value_stride + k]
   int64_t value_stride = 0;
   const Stored* encoded = nullptr;

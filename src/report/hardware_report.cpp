@@ -12,7 +12,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string measured(const Spread& spread, int digits) {
+std::string measured(const MeanAndDeviation& spread, int digits) {
   return fmt::format("{:.{}f} +- {:.{}f}", spread.mean, digits, spread.deviation, digits);
 }
 
@@ -26,7 +26,7 @@ std::string percent(double part, double whole) {
   return fmt::format("{:.1f} %", 100 * part / whole);
 }
 
-Json spread_json(const Spread& spread) {
+Json spread_json(const MeanAndDeviation& spread) {
   return {{"mean", spread.mean}, {"deviation", spread.deviation}};
 }
 
