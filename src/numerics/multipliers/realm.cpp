@@ -1,7 +1,8 @@
 // Mitchell's product with a correction term, REALM's (Saadat, Javaid, Ignjatovic, Parameswaran,
-// DAC 2020): each mantissa's range is cut into `segments` parts, and each pair of parts has a
-// constant that makes the mean relative error zero there. One segment is a single constant, as in
-// minimally biased multipliers (Saadat et al., 2018).
+// DATE 2020; the constants are derived here, their rounding not compared with the paper's): each
+// mantissa's range is cut into `segments` parts, and each pair of parts has a constant that makes
+// the mean relative error zero there. One segment is a single constant, as in minimally biased
+// multipliers (Saadat et al., 2018).
 //
 //   s = xm + wm < 1:   2^(xe+we) (1 + s + c)       s >= 1:   2^(xe+we+1) (s + c/2)
 //
