@@ -2,6 +2,7 @@
 #   make demo [MODEL=m.gguf TEXT=t.txt]   compares arithmetics on a model, in seconds once built
 #   make test                             sets up, builds, runs all tests but the long tier
 #   make test-full                        all tests; the log goes to docs/test-full.log
+#   make test-arm                         numerics and kernels on 64-bit Arm, under qemu
 #   make hw                              circuits: simulated, synthesised, area, delay, energy
 #   make build | bench | format | setup | clean
 
@@ -17,7 +18,7 @@ TEXT  := $(wildcard $(SHARED)/data/text/tinystories.txt)
 export CTEST_PARALLEL_LEVEL ?= $(JOBS)
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(JOBS)
 
-.PHONY: help setup configure build demo test test-full bench hw format clean
+.PHONY: help setup configure build demo test test-full test-arm bench hw format clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -50,6 +51,9 @@ test-full: configure
 	@cmake --build --preset release --target all napier_llama_tools
 	@scripts/test_full.sh
 
+test-arm:
+	@scripts/test_arm.sh
+
 bench:
 	@scripts/setup.sh --bench
 	@cmake --preset release -DNAPIER_BUILD_BENCH=ON
@@ -73,4 +77,4 @@ format:
 	  -exec clang-format -i {} +
 
 clean:
-	@rm -rf build build-debug build-asan build-asan-core
+	@rm -rf build build-debug build-asan build-asan-core build-arm64
