@@ -47,10 +47,11 @@ NAPIER_INLINE __m512i pair_at(const uint16_t* x) {  // one pair in all lanes
 
 // A Product has Weight load(w), 16 pairs of weights, and add(), both products of the pair of
 // activations at `x` with each, added to the sums in order; k_rows of a tile keep their sums in
-// registers.
+// registers, k_block_rows their sums and totals.
 struct Exact {
   static constexpr int k_group = 1;
   static constexpr int k_rows = 8;
+  static constexpr int k_block_rows = 4;
   using Weight = __m512i;
   NAPIER_INLINE Weight load(__m512i w) const { return w; }
   template <int NV>
@@ -64,6 +65,7 @@ template <bool k_factor, bool k_mask>
 struct Adder {
   static constexpr int k_group = 1;
   static constexpr int k_rows = 8;
+  static constexpr int k_block_rows = 4;
   int64_t factors;  // from a code to its factor
   struct Weight {
     __m512i code;
@@ -88,6 +90,7 @@ struct Adder {
 struct Bilinear {
   static constexpr int k_group = 2;
   static constexpr int k_rows = 6;
+  static constexpr int k_block_rows = 2;
   using Lanes = uint32_t __attribute__((vector_size(64)));
   struct Weight {
     __m512i first, second;  // (power, value) of each step
@@ -117,9 +120,9 @@ struct Part {
   int64_t begin, end;           // steps of k; with several runs, whole ones
 };
 
-// The finished sum of a run, scaled, added to those of the runs before.
-NAPIER_INLINE __m512 finish(const PanelTask<uint16_t>& task, int64_t row, int64_t run,
-                            int64_t column, __m512 sum, __m512 before) {
+// The finished sum of a run, scaled.
+NAPIER_INLINE __m512 scaled(const PanelTask<uint16_t>& task, int64_t row, int64_t run,
+                            int64_t column, __m512 sum) {
   if (task.x_code != nullptr) {
     const RowCode& code = task.x_code[row];
     const __mmask16 counts =
@@ -134,11 +137,12 @@ NAPIER_INLINE __m512 finish(const PanelTask<uint16_t>& task, int64_t row, int64_
     sum = _mm512_mul_ps(sum, _mm512_loadu_ps(task.w_scale + (panel * task.runs + run) * k_panel +
                                              column % k_panel));
   }
-  return task.in_blocks ? _mm512_add_ps(before, sum) : sum;
+  return sum;
 }
 
-// MR rows times NV vectors of neighbouring columns.
-template <int MR, int NV, class Product>
+// MR rows times NV vectors of neighbouring columns. With blocks each run's sum is added to a total,
+// which stays in registers too.
+template <int MR, int NV, bool k_blocks, class Product>
 NAPIER_INLINE void tile(const Product& product, const Part& part, int64_t row, int64_t column) {
   const PanelTask<uint16_t>& task = *part.task;
   const uint16_t* x = task.x + row * task.x_stride;
@@ -154,24 +158,23 @@ NAPIER_INLINE void tile(const Product& product, const Part& part, int64_t row, i
   const auto out = [&](int r, int v) NAPIER_LAMBDA {
     return task.out + (row + r) * task.out_stride + columns(v);
   };
+  const auto for_each = [&](const auto& body) NAPIER_LAMBDA {
+    unrolled<MR>([&](auto r)
+                     NAPIER_LAMBDA { unrolled<NV>([&](auto v) NAPIER_LAMBDA { body(r, v); }); });
+  };
 
   int64_t k = part.begin;
+  // What the parts before have left; of blocks, totals, else the sum so far.
+  __m512 totals[MR][NV];
+  for_each([&](auto r, auto v) NAPIER_LAMBDA {
+    totals[r][v] = k == 0 ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask(v), out(r, v));
+    if (k == 0) __builtin_prefetch(out(r, v), 1);  // outputs arrive while the sums are made
+  });
   for (int64_t run = part.first_run; run < part.last_run; ++run) {
-    const int64_t end = std::min(part.end, task.run_ends[run]);
     __m512 sums[MR][NV];
-    unrolled<MR>([&](auto r) NAPIER_LAMBDA {
-      unrolled<NV>([&](auto v) NAPIER_LAMBDA {
-        sums[r][v] = run == part.first_run && k != 0 && !task.in_blocks
-                         ? _mm512_maskz_loadu_ps(mask(v), out(r, v))
-                         : _mm512_setzero_ps();
-      });
-    });
-    if (run == part.first_run) {  // outputs arrive while the sums are made
-      unrolled<MR>([&](auto r) NAPIER_LAMBDA {
-        unrolled<NV>([&](auto v) NAPIER_LAMBDA { __builtin_prefetch(out(r, v), 1); });
-      });
-    }
-    for (; k < end; k += 2) {
+    for_each([&](auto r, auto v)
+                 NAPIER_LAMBDA { sums[r][v] = k_blocks ? _mm512_setzero_ps() : totals[r][v]; });
+    for (const int64_t end = std::min(part.end, task.run_ends[run]); k < end; k += 2) {
       typename Product::Weight weights[NV];
       unrolled<NV>([&](auto v) NAPIER_LAMBDA {
         weights[v] = product.load(_mm512_loadu_si512(w[v] + k * k_panel));
@@ -180,53 +183,51 @@ NAPIER_INLINE void tile(const Product& product, const Part& part, int64_t row, i
         product.add(x + r * task.x_stride + k * Product::k_group, weights, sums[r]);
       });
     }
-    const bool finished = end == task.run_ends[run];
-    unrolled<MR>([&](auto r) NAPIER_LAMBDA {
-      unrolled<NV>([&](auto v) NAPIER_LAMBDA {
-        if (mask(v) == 0) return;
-        if (finished) {
-          const __m512 before = task.in_blocks && run > 0
-                                    ? _mm512_maskz_loadu_ps(mask(v), out(r, v))
-                                    : _mm512_setzero_ps();
-          sums[r][v] = finish(task, row + r, run, columns(v), sums[r][v], before);
-        }
-        _mm512_mask_storeu_ps(out(r, v), mask(v), sums[r][v]);
-      });
+    const bool is_finished = k >= task.run_ends[run];
+    for_each([&](auto r, auto v) NAPIER_LAMBDA {
+      if (is_finished) sums[r][v] = scaled(task, row + r, run, columns(v), sums[r][v]);
+      totals[r][v] = k_blocks ? _mm512_add_ps(totals[r][v], sums[r][v]) : sums[r][v];
     });
   }
+  for_each([&](auto r, auto v) NAPIER_LAMBDA {
+    if (mask(v) != 0) _mm512_mask_storeu_ps(out(r, v), mask(v), totals[r][v]);
+  });
 }
 
-template <int MR, int NV, class Product>
+template <int MR, int NV, bool k_blocks, class Product>
 NAPIER_TARGET __attribute__((noinline)) void tiles(const Product& product, const Part& part,
                                                    int64_t row) {
   const int64_t columns = part.task->columns;
   int64_t column = 0;
   if constexpr (NV > k_panel_vectors) {  // as long as there are so many panels
     for (; columns - column > NV * k_lanes - k_panel; column += NV * k_lanes) {
-      tile<MR, NV>(product, part, row, column);
+      tile<MR, NV, k_blocks>(product, part, row, column);
     }
   }
   for (; column < columns; column += k_panel) {
-    tile<MR, k_panel_vectors>(product, part, row, column);
+    tile<MR, k_panel_vectors, k_blocks>(product, part, row, column);
   }
 }
 
-template <class Product>
+template <bool k_blocks, class Product>
 void run_rows(const Product& product, const Part& part) {
   const int64_t rows = part.task->rows;
   const bool several = part.task->columns > k_panel;
   int64_t row = 0;
-  constexpr int k_rows = Product::k_rows;
-  for (; row + k_rows <= rows; row += k_rows) tiles<k_rows, k_panel_vectors>(product, part, row);
-  for (; rows - row >= 4; row += 4) tiles<4, k_panel_vectors>(product, part, row);
+  constexpr int NV = k_panel_vectors;
+  constexpr int k_rows = k_blocks ? Product::k_block_rows : Product::k_rows;
+  for (; row + k_rows <= rows; row += k_rows) tiles<k_rows, NV, k_blocks>(product, part, row);
+  if constexpr (k_rows > 4) {
+    for (; rows - row >= 4; row += 4) tiles<4, NV, k_blocks>(product, part, row);
+  }
   // Few rows take several panels at once, as each sum waits for its last addition.
   for (; rows - row >= 2; row += 2) {
-    several ? tiles<2, 2 * k_panel_vectors>(product, part, row)
-            : tiles<2, k_panel_vectors>(product, part, row);
+    several ? tiles<2, 2 * NV, k_blocks>(product, part, row)
+            : tiles<2, NV, k_blocks>(product, part, row);
   }
   if (row < rows) {
-    several ? tiles<1, 4 * k_panel_vectors>(product, part, row)
-            : tiles<1, k_panel_vectors>(product, part, row);
+    several ? tiles<1, 4 * NV, k_blocks>(product, part, row)
+            : tiles<1, NV, k_blocks>(product, part, row);
   }
 }
 
@@ -240,12 +241,13 @@ void run_task(const Product& product, const PanelTask<uint16_t>& task) {
       do {
         part.end = task.run_ends[part.last_run++];
       } while (part.last_run < task.runs && part.end - part.begin < k_steps);
+      run_rows<true>(product, part);
     } else {
       part.last_run = 1;
       // A part that is left over is no smaller than half of the others.
       part.end = k - part.begin < k_steps + k_steps / 2 ? k : part.begin + k_steps;
+      run_rows<false>(product, part);
     }
-    run_rows(product, part);
     part.begin = part.end;
   }
 }
