@@ -82,8 +82,8 @@ class Scratch {
 };
 
 // Weights in panels of Stored: T, or bf16 codes for values that bf16 holds, or bytes, which mean
-// what the kernel says. A kernel derives from it and says how activations are encoded and how a task
-// is run.
+// what the kernel says. A kernel derives from it and says how activations are encoded and how a
+// task is run.
 template <class T, class Stored = T>
 class PanelWeights : public PackedWeights {
  public:

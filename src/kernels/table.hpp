@@ -13,7 +13,8 @@ namespace napier::table {
 
 inline constexpr int k_codes = 256;
 
-// The numbers of an operand: at most k_codes, no NaN, in rising order; a number's code is its place.
+// The numbers of an operand: at most k_codes, no NaN, in rising order. A number's code is its
+// place.
 class Codes {
  public:
   // False where there are too many.

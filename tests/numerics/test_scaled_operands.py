@@ -247,8 +247,8 @@ def test_real_valued_bias(e, m, tensors):
 
 
 # Best-clip SQNR in dB over clips max 2^(-j/6), from the field's quantiser: uniform, N(0,1). Ours
-# may be up to half a dB better: int8s and e1m6 are by 0.45 on N(0,1), int6s by 0.31. (Another sample
-# has another maximum, so other clips; that this is the reason has not been shown.)
+# may be up to half a dB better: int8s and e1m6 are by 0.45 on N(0,1), int6s by 0.31. (Another
+# sample has another maximum, so other clips; that this is the reason has not been shown.)
 SQNR = {"int8s": (48.1, 40.1), "e1m6none": (48.1, 40.1), "e2m5none": (44.4, 42.6),
         "e3m4none": (38.4, 37.6), "e4m3none": (32.2, 31.6), "e5m2none": (25.9, 25.6),
         "int4s": (23.1, 18.8), "e1m2none": (23.1, 18.8), "e2m1none": (20.0, 18.9),
