@@ -34,63 +34,72 @@ Values twelfths(Values values) {
 Values bitmod3(double special) { return with_signs({0, 1, 2, 4}, special); }
 Values bitmod4(double special) { return with_signs({0, 1, 2, 3, 4, 6, 8, 12}, special); }
 
-const Codebook k_bitmod3[] = {
-    {"bitmod3_p3", bitmod3(3), "BitMoD FP3 with 3"},
-    {"bitmod3_n3", bitmod3(-3), "BitMoD FP3 with -3"},
-    {"bitmod3_p6", bitmod3(6), "BitMoD FP3 with 6"},
-    {"bitmod3_n6", bitmod3(-6), "BitMoD FP3 with -6"},
-};
-const Codebook k_bitmod4[] = {
-    {"bitmod4_p10", bitmod4(10), "BitMoD FP4 with 10"},
-    {"bitmod4_n10", bitmod4(-10), "BitMoD FP4 with -10"},
-    {"bitmod4_p16", bitmod4(16), "BitMoD FP4 with 16"},
-    {"bitmod4_n16", bitmod4(-16), "BitMoD FP4 with -16"},
-};
 // ANT (MICRO 2022, arXiv 2208.14286) in BitMoD's setting: each group is int4 or flint4.
-const Values k_flint4 = with_signs({0, 1, 2, 3, 4, 6, 8, 16});
-const Codebook k_ant4[] = {
-    {"ant4_int", with_signs({0, 1, 2, 3, 4, 5, 6, 7}), "ANT's int4"},
-    {"ant4_flint", k_flint4, "ANT's flint4"},
-};
+Values flint4() { return with_signs({0, 1, 2, 3, 4, 6, 8, 16}); }
 
-template <size_t N>
-std::vector<const Codebook*> pointers(const Codebook (&codebooks)[N]) {
-  std::vector<const Codebook*> result;
-  for (const Codebook& codebook : codebooks) result.push_back(&codebook);
-  return result;
+using Codebooks = std::vector<Codebook>;
+
+// Lists are made when first asked for and never destroyed: a plugin is asked for its plan before
+// other statics are made, and for its report after they are gone.
+Codebook choice(const char* name, const char* summary, const Codebooks& lists) {
+  std::vector<const Codebook*> pointers;
+  for (const Codebook& list : lists) pointers.push_back(&list);
+  return {name, lists.front().values(), summary, {}, std::move(pointers)};
+}
+
+const Codebooks& bitmod3_lists() {
+  static const auto& lists = *new Codebooks{
+      {"bitmod3_p3", bitmod3(3), "BitMoD FP3 with 3"},
+      {"bitmod3_n3", bitmod3(-3), "BitMoD FP3 with -3"},
+      {"bitmod3_p6", bitmod3(6), "BitMoD FP3 with 6"},
+      {"bitmod3_n6", bitmod3(-6), "BitMoD FP3 with -6"},
+  };
+  return lists;
+}
+
+const Codebooks& bitmod4_lists() {
+  static const auto& lists = *new Codebooks{
+      {"bitmod4_p10", bitmod4(10), "BitMoD FP4 with 10"},
+      {"bitmod4_n10", bitmod4(-10), "BitMoD FP4 with -10"},
+      {"bitmod4_p16", bitmod4(16), "BitMoD FP4 with 16"},
+      {"bitmod4_n16", bitmod4(-16), "BitMoD FP4 with -16"},
+  };
+  return lists;
+}
+
+const Codebooks& ant4_lists() {
+  static const auto& lists = *new Codebooks{
+      {"ant4_int", with_signs({0, 1, 2, 3, 4, 5, 6, 7}), "ANT's int4"},
+      {"ant4_flint", flint4(), "ANT's flint4"},
+  };
+  return lists;
 }
 
 // One entry each.
-const Codebook k_codebooks[] = {
-    {"nf4",
-     {-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635,
-      -0.18477343022823334, -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725,
-      0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941,
-      0.7229568362236023, 1.0},
-     "bitsandbytes' NormalFloat (QLoRA, arXiv 2305.14314)"},
-    {"bnb_fp4", twelfths(with_signs({0, 0.0625, 8, 12, 4, 6, 2, 3})),
-     "bitsandbytes' fp4, which is not OCP's"},
-    {"flint4", k_flint4, "ANT's flint4: float and integer in one (arXiv 2208.14286)"},
-    {"ant4",
-     k_ant4[0].values(),
-     "ANT: int4 or flint4, whichever serves a group better",
-     {},
-     pointers(k_ant4)},
-    {"bitmod3",
-     k_bitmod3[0].values(),
-     "BitMoD's FP3: 0 1 2 4 and one of 3 -3 6 -6, chosen by each group (arXiv 2411.11745)",
-     {},
-     pointers(k_bitmod3)},
-    {"bitmod4",
-     k_bitmod4[0].values(),
-     "BitMoD's FP4: 0 1 2 3 4 6 8 12 and one of 10 -10 16 -16, chosen by each group",
-     {},
-     pointers(k_bitmod4)},
-    {"binary",
-     {-1, 1},
-     "the sign; 0 counts as positive",
-     {-std::numeric_limits<double>::denorm_min()}},
-};
+Codebooks make_codebooks() {
+  return {
+      {"nf4",
+       {-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635,
+        -0.18477343022823334, -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725,
+        0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941,
+        0.7229568362236023, 1.0},
+       "bitsandbytes' NormalFloat (QLoRA, arXiv 2305.14314)"},
+      {"bnb_fp4", twelfths(with_signs({0, 0.0625, 8, 12, 4, 6, 2, 3})),
+       "bitsandbytes' fp4, which is not OCP's"},
+      {"flint4", flint4(), "ANT's flint4: float and integer in one (arXiv 2208.14286)"},
+      choice("ant4", "ANT: int4 or flint4, whichever serves a group better", ant4_lists()),
+      choice("bitmod3",
+             "BitMoD's FP3: 0 1 2 4 and one of 3 -3 6 -6, chosen by each group (arXiv 2411.11745)",
+             bitmod3_lists()),
+      choice("bitmod4",
+             "BitMoD's FP4: 0 1 2 3 4 6 8 12 and one of 10 -10 16 -16, chosen by each group",
+             bitmod4_lists()),
+      {"binary",
+       {-1, 1},
+       "the sign; 0 counts as positive",
+       {-std::numeric_limits<double>::denorm_min()}},
+  };
+}
 
 std::string power_name(int bits, int hundredths) {
   return "pow" + std::to_string(bits) + "a" + std::to_string(hundredths);
@@ -119,11 +128,14 @@ Codebook make_power_codebook(int bits, int hundredths) {
 
 }  // namespace
 
-std::span<const Codebook> codebooks() { return k_codebooks; }
+std::span<const Codebook> codebooks() {
+  static const auto& all = *new Codebooks(make_codebooks());
+  return all;
+}
 
 const Codebook& power_codebook(int bits, int hundredths) {
   static std::mutex mutex;
-  static std::map<std::pair<int, int>, std::unique_ptr<Codebook>> made;
+  static auto& made = *new std::map<std::pair<int, int>, std::unique_ptr<Codebook>>;
   const std::lock_guard lock(mutex);
   std::unique_ptr<Codebook>& codebook = made[{bits, hundredths}];
   if (!codebook) {

@@ -241,10 +241,10 @@ Format parse_shape(Cursor& cursor) {
 }  // namespace
 
 std::span<const NamedFormat> named_formats() {
-  static const std::vector<NamedFormat> formats = [] {
-    std::vector<NamedFormat> result(k_formats.begin(), k_formats.end());
+  static const auto& formats = *[] {  // never destroyed, as the codebooks
+    auto* result = new std::vector<NamedFormat>(k_formats.begin(), k_formats.end());
     for (const Codebook& codebook : codebooks()) {
-      result.push_back({codebook.name(), Format::listed(codebook), "", codebook.summary()});
+      result->push_back({codebook.name(), Format::listed(codebook), "", codebook.summary()});
     }
     return result;
   }();

@@ -21,8 +21,8 @@ def files_with(literal):
 
 
 # Of each registry the pattern of an entry.
-REGISTRIES = [("codebooks.cpp", r'^ +\{"([a-z0-9_]+)",'), ("presets.cpp", r'Preset\{"([^"]+)"'),
-              ("formats.cpp", r'NamedFormat\{"([^"]+)"')]
+REGISTRIES = [("codebooks.cpp", r'^ +(?:\{|choice\()"([a-z0-9_]+)",'),
+              ("presets.cpp", r'Preset\{"([^"]+)"'), ("formats.cpp", r'NamedFormat\{"([^"]+)"')]
 
 
 @pytest.mark.parametrize("file, pattern", REGISTRIES)

@@ -62,7 +62,7 @@ std::vector<int64_t> make_constants(int segments, int bits) {
 
 const std::vector<int64_t>& constants_of(int segments, int bits) {
   static std::mutex mutex;
-  static std::array<std::unique_ptr<const std::vector<int64_t>>, 17 * 21> made;
+  static auto& made = *new std::array<std::unique_ptr<const std::vector<int64_t>>, 17 * 21>;
   const std::lock_guard lock(mutex);
   auto& constants = made[static_cast<size_t>(segments * 21 + bits)];
   if (!constants) {

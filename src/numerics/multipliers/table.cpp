@@ -95,21 +95,29 @@ Table read_table(const std::string& path) {
   return table;
 }
 
-std::mutex g_mutex;
-std::deque<Table> g_tables;  // read once each; never moved
+// Read once each, never moved, never destroyed.
+struct Tables {
+  std::mutex mutex;
+  std::deque<Table> all;
+};
+Tables& tables() {
+  static auto& instance = *new Tables;
+  return instance;
+}
 
 const Table& table_at(int index) {
-  const std::lock_guard lock(g_mutex);
-  return g_tables[static_cast<size_t>(index)];
+  const std::lock_guard lock(tables().mutex);
+  return tables().all[static_cast<size_t>(index)];
 }
 
 int intern(std::string_view path) {
-  const std::lock_guard lock(g_mutex);
-  for (size_t i = 0; i < g_tables.size(); ++i) {
-    if (g_tables[i].path == path) return static_cast<int>(i);
+  const std::lock_guard lock(tables().mutex);
+  std::deque<Table>& all = tables().all;
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (all[i].path == path) return static_cast<int>(i);
   }
-  g_tables.push_back(read_table(std::string(path)));
-  return static_cast<int>(g_tables.size()) - 1;
+  all.push_back(read_table(std::string(path)));
+  return static_cast<int>(all.size()) - 1;
 }
 
 enum Setting { k_file, k_signed };
