@@ -81,6 +81,7 @@ void run_sweep(SweepArguments& arguments) {
   for (const SweepSource& source : spec.sources) read.push_back(source.path);
   read.push_back(arguments.spec);
   const Output never_over_an_input(arguments.database, read);
+  read.push_back(arguments.database);
   Output output(arguments.output, read);
   if (first) try_models(spec);
 

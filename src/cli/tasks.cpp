@@ -38,7 +38,12 @@ std::string task_list() {
 }
 
 void run_tasks(TasksArguments& arguments) {
-  Output output(arguments.output, {arguments.model});
+  std::vector<std::string> read = arguments.plans;
+  read.push_back(arguments.model);
+  for (const std::string& request : arguments.tasks) {
+    read.push_back(request.substr(request.find('=') + 1));
+  }
+  Output output(arguments.output, read);
   if (arguments.list) {
     output.write(task_list());
     return;

@@ -77,6 +77,9 @@ RoleCost cost_of_matmul(const MatmulWork& work, const Arithmetic& arithmetic, Le
   }
 
   const Accumulator& accumulator = arithmetic.accumulator;
+  if (accumulator.is_exact || accumulator.align != 0) {
+    throw Error(cost.arithmetic + ": no table has a price of exact or aligned sums");
+  }
   counts.additions = work.multiplications;
   energy.accumulate = work.multiplications * add_price(accumulator.cast.format);
   if (accumulator.chunk > 0) {

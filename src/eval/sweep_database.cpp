@@ -65,7 +65,13 @@ TokenFigures read_figures(const SqliteStatement& row, int first_column) {
     const auto blob = row.blob(first_column + column);
     return std::vector<double>(blob.begin(), blob.end());
   };
-  return {values(0), values(1), values(2), values(3)};
+  TokenFigures figures{values(0), values(1), values(2), values(3)};
+  const size_t tokens = figures.nll.size();
+  if (figures.kl.size() != tokens || figures.top1.size() != tokens ||
+      figures.top5.size() != tokens) {
+    throw Error("the database is damaged: figures of one passage are of different lengths");
+  }
+  return figures;
 }
 
 // Every figure of one model, source and subject.
@@ -90,6 +96,9 @@ std::vector<Figures> text_results(SqliteDatabase& database, size_t model, size_t
   }
   std::vector<Figures> results;
   for (const TokenFigures& one : figures) {
+    if (one.nll.size() != unit_of.size()) {
+      throw Error("the database is damaged: it lacks figures of some passage");
+    }
     const Result result = summarise(one, figures[0], unit_of, bytes);
     Figures& values = results.emplace_back();
     for (const Metric& metric : metrics()) {

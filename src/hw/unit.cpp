@@ -220,7 +220,9 @@ void HardwareUnit::build() {
       break;
     }
     case UnitKind::step:
-      if (arithmetic_.accumulator.chunk > 0) refuse(name_ + ": sums in chunks");
+      if (!arithmetic_.accumulator.is_plain()) {
+        refuse(name_ + ": sums that are not made one by one");
+      }
       out_ = arithmetic_.accumulator.cast;
       check_format(out_.format, "acc");
       sum.cast = out_;
@@ -277,7 +279,9 @@ void HardwareUnit::build() {
 }
 
 void HardwareUnit::build_add() {
-  if (arithmetic_.accumulator.chunk > 0) refuse(name_ + ": sums in chunks");
+  if (!arithmetic_.accumulator.is_plain()) {
+    refuse(name_ + ": sums that are not made one by one");
+  }
   out_ = arithmetic_.accumulator.cast;
   const Format& f = out_.format;
   check_format(f, "acc");

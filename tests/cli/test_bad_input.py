@@ -268,3 +268,19 @@ def test_documents_and_references(evaluation_refused, shared, tmp_path):
     taken = tmp_path / "taken"
     taken.write_text("")
     assert "taken" in evaluation_refused("--arith", "f32", "--logits", taken)
+
+
+def test_a_task_file_is_never_written_over(refused, model, shared, tmp_path):
+    questions = tmp_path / "piqa.json"
+    questions.write_bytes(shared("data/tasks/commonsense/piqa.test.json").read_bytes())
+    before = questions.read_bytes()
+    line = refused("tasks", model, "--task", f"piqa={questions}", "--arith", "bf16", "--output",
+                   questions)
+    assert "is read as an input" in line and questions.read_bytes() == before
+
+
+@pytest.mark.parametrize("sums", ["exact", "f32(align=4,extra=2)"])
+def test_sums_without_circuit_or_price(refused, sums):
+    arith = f"x=e4m3/w=e4m3/acc={sums}"
+    assert "not made one by one" in refused("hw", "verilog", arith, "--unit", "step")
+    assert "exact or aligned" in refused("cost", "llama-3.1-8b", "--arith", arith)
