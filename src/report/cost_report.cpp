@@ -3,15 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "cost/gate_count.hpp"
+#include "report/json.hpp"
 #include "report/text_table.hpp"
 
 namespace napier {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 // An energy in pJ, in a unit that fits.
 std::string energy(double pj) {
@@ -47,17 +45,6 @@ Json counts_json(const Counts& c) {
           {"register_bytes", c.register_bytes},
           {"sram_bytes", c.sram_bytes},
           {"dram_bytes", c.dram_bytes}};
-}
-
-std::string dump(const Json& document) {
-  return document.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
-}
-
-std::string csv_field(const std::string& text) {
-  if (text.find_first_of(",\"\n") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' ? "\"\"" : std::string(1, c);
-  return quoted + '"';
 }
 
 std::vector<std::string> split_cells(const EnergySplit& e) {
@@ -194,12 +181,12 @@ std::string cost_json(const CostStudy& study) {
   }
   Json free = Json::array();
   for (const Operation operation : study.options.free) free.push_back(operation_name(operation));
-  return dump({{"model", study.shape.name},
-               {"ctx", study.context},
-               {"batch", study.options.batch},
-               {"tile", study.options.tile},
-               {"free", free},
-               {"plans", plans}});
+  return json_text({{"model", study.shape.name},
+                    {"ctx", study.context},
+                    {"batch", study.options.batch},
+                    {"tile", study.options.tile},
+                    {"free", free},
+                    {"plans", plans}});
 }
 
 std::string cost_csv(const CostStudy& study) {
@@ -252,7 +239,7 @@ std::string prices_json() {
     tables.push_back(
         {{"name", table.name}, {"title", table.title}, {"source", table.source}, {"prices", rows}});
   }
-  return dump(tables);
+  return json_text(tables);
 }
 
 std::string gates_table() {
@@ -299,7 +286,7 @@ std::string gates_json() {
   for (const Claim& claim : claims()) {
     ratios.push_back({{"claim", claim.name}, {"formula", claim.formula}, {"ratio", claim.value}});
   }
-  return dump({{"gates", gates}, {"ratios", ratios}});
+  return json_text({{"gates", gates}, {"ratios", ratios}});
 }
 
 }  // namespace napier

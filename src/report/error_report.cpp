@@ -5,14 +5,12 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
-#include <nlohmann/json.hpp>
 
+#include "report/json.hpp"
 #include "report/text_table.hpp"
 
 namespace napier {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 std::string percent(double value, double error) {
   if (error > 0) return fmt::format("{:+.3f} +- {:.3f} %", 100 * value, 100 * error);
@@ -45,17 +43,6 @@ Json errors_json(const DotErrors& errors) {
           {"gain", errors.gain},
           {"gained_snr_db", errors.gained_snr_db},
           {"not_finite", errors.not_finite}};
-}
-
-std::string dump(const Json& document) {
-  return document.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
-}
-
-std::string csv_field(const std::string& text) {
-  if (text.find_first_of(",\"\n") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' ? "\"\"" : std::string(1, c);
-  return quoted + '"';
 }
 
 std::string offset_name(int l) { return l == 0 ? "none" : fmt::format("2^-{}", l); }
@@ -112,7 +99,8 @@ std::string products_json(const std::vector<ProductRow>& rows, const ErrorStudyO
     entry["errors"] = errors_json(row.errors);
     list.push_back(std::move(entry));
   }
-  return dump({{"source_bits", options.source_bits}, {"seed", options.seed}, {"products", list}});
+  return json_text(
+      {{"source_bits", options.source_bits}, {"seed", options.seed}, {"products", list}});
 }
 
 std::string products_csv(const std::vector<ProductRow>& rows) {
@@ -158,7 +146,7 @@ std::string dots_json(const std::vector<DotRow>& rows) {
                     {"length", row.length},
                     {"errors", errors_json(row.errors)}});
   }
-  return dump({{"dots", list}});
+  return json_text({{"dots", list}});
 }
 
 std::string dots_csv(const std::vector<DotRow>& rows) {
@@ -252,7 +240,7 @@ std::string offsets_json(const std::vector<OffsetRow>& rows, const ErrorStudyOpt
     }
     list.push_back({{"operands", row.operands}, {"grid", grid}, {"best", best}});
   }
-  return dump({{"reading", options.variant.formula ? "formula" : "adder"}, {"offsets", list}});
+  return json_text({{"reading", options.variant.formula ? "formula" : "adder"}, {"offsets", list}});
 }
 
 std::string offsets_csv(const std::vector<OffsetRow>& rows) {

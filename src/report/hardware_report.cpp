@@ -3,14 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
+#include "report/json.hpp"
 #include "report/text_table.hpp"
 
 namespace napier {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 std::string measured(const MeanAndDeviation& spread, int digits) {
   return fmt::format("{:.{}f} +- {:.{}f}", spread.mean, digits, spread.deviation, digits);
@@ -28,10 +26,6 @@ std::string percent(double part, double whole) {
 
 Json spread_json(const MeanAndDeviation& spread) {
   return {{"mean", spread.mean}, {"deviation", spread.deviation}};
-}
-
-std::string csv_field(const std::string& text) {
-  return text.find(',') == std::string::npos ? text : "\"" + text + "\"";
 }
 
 }  // namespace
@@ -88,7 +82,7 @@ std::string hardware_json(const std::vector<HardwareRow>& rows, const HardwareOp
                          {"vectors", options.vectors},
                          {"delay", options.delay},
                          {"units", list}};
-  return document.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  return json_text(document);
 }
 
 std::string hardware_csv(const std::vector<HardwareRow>& rows) {

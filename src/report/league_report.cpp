@@ -5,16 +5,14 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <numeric>
 #include <vector>
 
+#include "report/json.hpp"
 #include "report/text_table.hpp"
 
 namespace napier {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 std::string file_name(const std::string& path) {
   return std::filesystem::path(path).filename().string();
@@ -213,7 +211,7 @@ std::string league_json(std::span<const League> leagues) {
                         {"reference", figures(evaluation.reference)},
                         {"results", results}});
   }
-  return document.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  return json_text(document);
 }
 
 std::string league_plot(std::span<const League> leagues) {

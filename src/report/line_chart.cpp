@@ -7,6 +7,8 @@
 #include <cmath>
 #include <limits>
 
+#include "report/plots.hpp"
+
 namespace napier {
 namespace {
 
@@ -16,22 +18,6 @@ constexpr double k_legend_width = 210;
 // Okabe and Ito's colours, told apart by the colour-blind too; black last.
 constexpr std::array k_colours = {"#0072B2", "#D55E00", "#009E73", "#CC79A7",
                                   "#E69F00", "#56B4E9", "#8C7A00", "#000000"};
-
-std::string escaped(const std::string& text) {
-  std::string result;
-  for (const char c : text) {
-    if (c == '&') {
-      result += "&amp;";
-    } else if (c == '<') {
-      result += "&lt;";
-    } else if (c == '>') {
-      result += "&gt;";
-    } else {
-      result += c;
-    }
-  }
-  return result;
-}
 
 struct Axis {
   bool log = false;
@@ -96,7 +82,7 @@ std::string LineChart::svg() const {
       "viewBox=\"0 0 {0} {1}\" font-family=\"sans-serif\" font-size=\"12\">\n"
       "<rect width=\"{0}\" height=\"{1}\" fill=\"white\"/>\n"
       "<text x=\"{2}\" y=\"22\" font-size=\"14\">{3}</text>\n",
-      width, height, k_left, escaped(title));
+      width, height, k_left, markup_escaped(title));
   const auto rule = [&](double x1, double y1, double x2, double y2, const char* colour) {
     out += fmt::format(
         "<line x1=\"{:.1f}\" y1=\"{:.1f}\" x2=\"{:.1f}\" y2=\"{:.1f}\" stroke=\"{}\"/>\n", x1, y1,
@@ -117,10 +103,10 @@ std::string LineChart::svg() const {
   rule(k_left, k_top, k_left, k_top + k_plot_height, "black");
   rule(k_left, k_top + k_plot_height, k_left + k_plot_width, k_top + k_plot_height, "black");
   out += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n",
-                     k_left + k_plot_width / 2, height - 14, escaped(x_label));
+                     k_left + k_plot_width / 2, height - 14, markup_escaped(x_label));
   out += fmt::format(
       "<text transform=\"translate(16 {}) rotate(-90)\" text-anchor=\"middle\">{}</text>\n",
-      k_top + k_plot_height / 2, escaped(y_label));
+      k_top + k_plot_height / 2, markup_escaped(y_label));
 
   for (size_t i = 0; i < lines.size(); ++i) {
     const ChartLine& line = lines[i];
@@ -150,7 +136,7 @@ std::string LineChart::svg() const {
         "<line x1=\"{0}\" y1=\"{1}\" x2=\"{2}\" y2=\"{1}\" stroke=\"{3}\" stroke-width=\"2\"{4}/>\n"
         "<text x=\"{5}\" y=\"{6}\">{7}</text>\n",
         k_left + k_plot_width + 12, legend, k_left + k_plot_width + 36, colour, dash,
-        k_left + k_plot_width + 42, legend + 4, escaped(line.name));
+        k_left + k_plot_width + 42, legend + 4, markup_escaped(line.name));
   }
   return out + "</svg>\n";
 }
