@@ -24,6 +24,9 @@ struct BenchArguments {
 };
 
 // "m x n x k" without spaces.
+// 8 GiB of them in f32.
+constexpr int64_t k_most_weights = int64_t{1} << 31;
+
 Shape parse_shape(const std::string& text) {
   int64_t sizes[3];
   const char* at = text.data();
@@ -35,7 +38,12 @@ Shape parse_shape(const std::string& text) {
     sound = sound && error == std::errc{} && sizes[i] >= 1 && sizes[i] <= 1 << 20;
     at = next;
   }
-  if (!sound || at != end || sizes[1] * sizes[2] > int64_t{1} << 31) {
+  const bool fits = sizes[1] * sizes[2] <= k_most_weights;
+  if (sound && at == end && !fits) {
+    throw Error("--shape: '" + text + "' has more than " + std::to_string(k_most_weights) +
+                " weights; give a smaller one");
+  }
+  if (!sound || at != end) {
     throw Error("--shape: '" + text +
                 "' is no shape: give MxNxK, such as 128x2048x2048: rows of "
                 "activations, outputs, length of the sums");
@@ -60,7 +68,6 @@ std::vector<Row> measure(const BenchArguments& arguments) {
   }
   std::vector<Shape> shapes;
   for (const std::string& text : split_list(arguments.shapes)) shapes.push_back(parse_shape(text));
-  if (arguments.threads < 1) throw Error("--threads: at least 1 is needed");
   if (arguments.repeats < 1) throw Error("--repeats: at least 1 is needed");
   std::vector<Arithmetic> arithmetics{parse_arithmetic("bf16")};
   for (const std::string& name : names) arithmetics.push_back(parse_arithmetic(name));
@@ -125,8 +132,7 @@ void add_bench(CLI::App& app) {
   command->add_option("--shape", arguments->shapes, "rows x outputs x length of the sums")
       ->type_name("MxNxK,...")
       ->capture_default_str();
-  command->add_option("-t,--threads", arguments->threads, "threads to compute with")
-      ->capture_default_str();
+  add_threads(*command, arguments->threads, 1);
   command->add_option("-r,--repeats", arguments->repeats, "of which the fastest counts")
       ->capture_default_str();
   command->add_flag("--json", arguments->json, "print JSON");

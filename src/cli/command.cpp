@@ -10,10 +10,11 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
+#include <thread>
 
+#include "model/gguf_file.hpp"
 #include "napier/error.hpp"
+#include "numerics/input_file.hpp"
 #include "recipes/recipe.hpp"
 
 namespace napier::cli {
@@ -37,24 +38,6 @@ void write_all(int file, std::string_view text, const std::string& name) {
 
 }  // namespace
 
-std::string read_text(const std::string& path) {
-  std::error_code error;
-  if (std::filesystem::is_directory(path, error)) {
-    throw Error(path + ": is a directory; give a text file");
-  }
-  if (std::filesystem::is_character_file(path, error) && path != "/dev/stdin") {
-    throw Error(path + ": is a device; give a text file");
-  }
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw Error(path + ": the text cannot be read: " + std::strerror(errno));
-  std::ostringstream content;
-  content << file.rdbuf();
-  std::string text = std::move(content).str();
-  if (text.ends_with('\n')) text.pop_back();  // as llama.cpp reads a prompt from a file
-  if (text.empty()) throw Error(path + ": the text is empty");
-  return text;
-}
-
 std::vector<Subject> subjects_of(const std::string& arithmetics,
                                  const std::vector<std::string>& plans) {
   std::vector<Subject> subjects;
@@ -71,25 +54,45 @@ std::vector<Subject> subjects_of(const std::string& arithmetics,
   return subjects;
 }
 
-Output::Output(std::string path, const std::vector<std::string>& read) : path_(std::move(path)) {
+void Files::read(const std::string& path) {
+  if (!path.empty()) read_.push_back(path);
+}
+
+void Files::read(const std::vector<std::string>& paths) {
+  for (const std::string& path : paths) read(path);
+}
+
+void Files::read(const Plan& plan) { read(files_of(plan)); }
+
+void Files::read(const std::vector<Subject>& subjects) {
+  for (const Subject& subject : subjects) read(subject.plan);
+}
+
+void Files::write(const std::string& path) {
+  std::error_code error;
+  for (const std::string& input : read_) {
+    if (std::filesystem::equivalent(path, input, error) && !error) {
+      throw Error(path + ": is read as an input, and would be lost; write to another file");
+    }
+  }
+  const std::string place = std::filesystem::weakly_canonical(path, error).string();
+  for (const std::string& other : written_) {
+    if (other == place) throw Error(path + ": is written twice; write to two files");
+  }
+  written_.push_back(place);
+  if (is_model_file(path)) throw Error(path + ": is a model; write to another file");
+}
+
+Output::Output(std::string path, Files& files) : path_(std::move(path)) {
   if (path_ == "/dev/stdout" || path_ == "-") path_.clear();
   if (path_.empty()) return;
   // A link stays, and what it leads to is replaced.
   std::error_code error;
   const std::filesystem::path target = std::filesystem::canonical(path_, error);
   if (!error) path_ = target.string();
-  for (const std::string& input : read) {
-    if (std::filesystem::equivalent(path_, input, error) && !error) {
-      throw Error(path_ + ": is read as an input, and would be lost; write to another file");
-    }
-  }
-  char magic[4] = {};
-  if (std::ifstream(path_, std::ios::binary).read(magic, 4) &&
-      std::string_view(magic, 4) == "GGUF") {
-    throw Error(path_ + ": is a model; write to another file");
-  }
   struct stat status = {};
   const bool exists = stat(path_.c_str(), &status) == 0;
+  if (!exists || S_ISREG(status.st_mode)) files.write(path_);
   if (exists && S_ISDIR(status.st_mode)) {
     throw Error(path_ + ": is a directory; give a file to write to");
   }
@@ -140,6 +143,62 @@ void Output::write(std::string_view text) {
     throw Error(path_ + ": cannot be written: " + std::strerror(errno), Blame::environment);
   }
   temporary_.clear();
+}
+
+void add_model(CLI::App& command, std::string& model) {
+  command.add_option("model", model, "a GGUF file")->required()->type_name("MODEL.gguf");
+}
+
+void add_arithmetics(CLI::App& command, std::string& arithmetics, const std::string& summary) {
+  CLI::Option* option = command.add_option("--arith", arithmetics, summary)->type_name("LIST");
+  if (!arithmetics.empty()) option->capture_default_str();
+}
+
+void add_plans(CLI::App& command, std::vector<std::string>& plans) {
+  command.add_option("--plan", plans, "a plan or a recipe file; may be given more than once")
+      ->type_name("PLAN|FILE")
+      ->take_all()
+      ->allow_extra_args(false);
+}
+
+void add_context(CLI::App& command, int& context) {
+  command.add_option("-c,--ctx", context, "tokens a chunk")->capture_default_str();
+}
+
+void add_chunks(CLI::App& command, int& chunks, const std::string& summary) {
+  command.add_option("--chunks", chunks, summary)
+      ->check([](const std::string& text) {
+        return text.starts_with('-') ? text + " chunks cannot be evaluated: 0 means all" : "";
+      })
+      ->capture_default_str();
+}
+
+// More threads than the machine has cores wait for one another, and give the same figures.
+void add_threads(CLI::App& command, int& threads, std::optional<int> unless_given) {
+  const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  threads = unless_given.value_or(cores);
+  command.add_option("-t,--threads", threads, "threads to compute with")
+      ->check([cores](const std::string& text) {
+        const long value = std::strtol(text.c_str(), nullptr, 10);
+        if (value >= 1 && value <= 4 * cores) return std::string();
+        return fmt::format("{} threads: this machine has {} cores; give 1 to {}", text, cores,
+                           4 * cores);
+      })
+      ->capture_default_str();
+}
+
+void add_cache(CLI::App& command, std::string& cache) {
+  command.add_option("--kv", cache, "what keys and values are cached in: f32 or f16")
+      ->check(CLI::IsMember({"f32", "f16"}))
+      ->capture_default_str();
+}
+
+void add_result(CLI::App& command, ResultArguments& result, const std::string& json_summary,
+                const std::string& csv_summary) {
+  CLI::Option* json = command.add_flag("--json", result.json, json_summary);
+  command.add_flag("--csv", result.csv, csv_summary)->excludes(json);
+  command.add_option("--output", result.output, "write there, as a whole, instead of stdout")
+      ->type_name("FILE");
 }
 
 ProgressLine::ProgressLine() : terminal_(isatty(STDERR_FILENO) != 0), started_(now()) {}

@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,20 +31,33 @@ void add_hw(CLI::App& app);
 // Exit codes of every subcommand.
 enum ExitCode : int { ok = 0, failed = 1, wrong_input = 2 };
 
-// The text of a file, without a newline at its end. Throws Error if it is not there or is empty.
-std::string read_text(const std::string& path);
-
 // What --arith and --plan name: arithmetics, each for every matrix multiplication, then plans.
 // Throws Error if that is nothing.
 std::vector<Subject> subjects_of(const std::string& arithmetics,
                                  const std::vector<std::string>& plans);
 
+// The files that a command reads and writes, so that none is lost by writing another.
+class Files {
+ public:
+  // Arguments that may be paths: what is the name of no file is none.
+  void read(const std::string& path);
+  void read(const std::vector<std::string>& paths);
+  void read(const Plan& plan);
+  void read(const std::vector<Subject>& subjects);
+
+  // Throws Error if the file at `path` is read, is written already, or is a model.
+  void write(const std::string& path);
+
+ private:
+  std::vector<std::string> read_, written_;
+};
+
 // Where a result goes: a file, replaced as a whole when the result is there, or stdout.
 class Output {
  public:
-  // Throws Error at once if a file at `path` could not be written, or is one of the files that are
-  // read. An empty path is stdout.
-  Output(std::string path, const std::vector<std::string>& read);
+  // Throws Error at once if a file at `path` could not be written, or as Files::write(). An empty
+  // path is stdout.
+  Output(std::string path, Files& files);
   ~Output();
   Output(const Output&) = delete;
   Output& operator=(const Output&) = delete;
@@ -59,6 +73,28 @@ class Output {
   unsigned mode_ = 0;      // of the file, as it was or as new files are
   int file_ = -1;
 };
+
+// How a result is printed, and where.
+struct ResultArguments {
+  bool json = false;
+  bool csv = false;
+  std::string output;
+};
+
+// Options that several subcommands have, declared once.
+void add_model(CLI::App& command, std::string& model);
+void add_arithmetics(
+    CLI::App& command, std::string& arithmetics,
+    const std::string& summary = "arithmetics, each for every matrix multiplication");
+void add_plans(CLI::App& command, std::vector<std::string>& plans);
+void add_context(CLI::App& command, int& context);
+void add_chunks(CLI::App& command, int& chunks, const std::string& summary);
+// At most four a core; as many as cores unless `unless_given` says otherwise.
+void add_threads(CLI::App& command, int& threads, std::optional<int> unless_given = {});
+void add_cache(CLI::App& command, std::string& cache);
+void add_result(CLI::App& command, ResultArguments& result,
+                const std::string& json_summary = "print JSON, figures in full",
+                const std::string& csv_summary = "print CSV");
 
 // One line on stderr that is written over; nothing where stderr is no terminal.
 class ProgressLine {

@@ -21,11 +21,9 @@ struct CostArguments {
   std::string prices = "osu018@horowitz45,horowitz45";
   std::string free;
   std::string show = "energy";
-  std::string output;
   int64_t context = 4096;
   CostOptions options;
-  bool json = false;
-  bool csv = false;
+  ResultArguments result;
 };
 
 ModelShape shape_for(const CostArguments& arguments) {
@@ -74,22 +72,24 @@ std::string energy_report(CostArguments& arguments) {
     add(recipe.name, recipe.plan);
   }
   if (study.costs.empty()) throw Error("nothing to price: give --arith LIST or --plan PLAN");
-  return arguments.json  ? cost_json(study)
-         : arguments.csv ? cost_csv(study)
-                         : cost_table(study, arguments.show == "roles");
+  return arguments.result.json  ? cost_json(study)
+         : arguments.result.csv ? cost_csv(study)
+                                : cost_table(study, arguments.show == "roles");
 }
 
 void run_cost(CostArguments& arguments) {
-  std::vector<std::string> read = arguments.plans;
-  if (std::filesystem::exists(arguments.model)) read.push_back(arguments.model);
-  Output output(arguments.output, read);
-  if (arguments.csv && (arguments.show == "prices" || arguments.show == "gates")) {
+  Files files;
+  files.read(arguments.plans);
+  files.read(arguments.model);
+  for (const std::string& prices : split_list(arguments.prices)) files.read(prices);
+  Output output(arguments.result.output, files);
+  if (arguments.result.csv && (arguments.show == "prices" || arguments.show == "gates")) {
     throw Error("--csv: is of energy and roles; give --json");
   }
   if (arguments.show == "prices") {
-    output.write(arguments.json ? prices_json() : prices_table());
+    output.write(arguments.result.json ? prices_json() : prices_table());
   } else if (arguments.show == "gates") {
-    output.write(arguments.json ? gates_json() : gates_table());
+    output.write(arguments.result.json ? gates_json() : gates_table());
   } else {
     output.write(energy_report(arguments));
   }
@@ -105,15 +105,8 @@ void add_cost(CLI::App& app) {
       ->add_option("model", arguments->model,
                    "a GGUF file, or a shape: llama-3.1-8b, llama-3.1-70b, mistral-7b")
       ->type_name("MODEL");
-  command->add_option("--arith", arguments->arithmetics, "arithmetics; ratios are to the first")
-      ->type_name("LIST")
-      ->capture_default_str();
-  command
-      ->add_option("--plan", arguments->plans,
-                   "a plan or a recipe file; may be given more than once")
-      ->type_name("PLAN|FILE")
-      ->take_all()
-      ->allow_extra_args(false);
+  add_arithmetics(*command, arguments->arithmetics, "arithmetics; ratios are to the first");
+  add_plans(*command, arguments->plans);
   command
       ->add_option("--prices", arguments->prices,
                    "tables of prices, asked in order: names, TOML files, or A@B, which scales A's "
@@ -138,10 +131,7 @@ void add_cost(CLI::App& app) {
       ->add_option("--tile", arguments->options.tile,
                    "rows and columns that the matrix unit works on at a time")
       ->capture_default_str();
-  CLI::Option* json = command->add_flag("--json", arguments->json, "print JSON, figures in full");
-  command->add_flag("--csv", arguments->csv, "print CSV, by role")->excludes(json);
-  command->add_option("--output", arguments->output, "write there, as a whole, instead of stdout")
-      ->type_name("FILE");
+  add_result(*command, arguments->result, "print JSON, figures in full", "print CSV, by role");
   command->footer(
       "Examples:\n"
       "  napier cost llama-3.1-8b --arith f32,lmul-m4 --ctx 8192 --batch 16\n"

@@ -29,15 +29,16 @@ struct ErrorArguments {
   std::vector<int64_t> lengths;
   ErrorStudyOptions options;
   CaptureOptions capture;
-  bool json = false;
-  bool csv = false;
-  std::string output;
+  ResultArguments result;
   std::string svg;
 };
 
 std::vector<OperandSource> sources_for(const ErrorArguments& arguments, ProgressLine& progress) {
   std::vector<OperandSource> sources;
   if (arguments.model.empty()) {
+    if (!arguments.text.empty()) {
+      throw Error("--text: only a model reads a text; give MODEL.gguf too, or leave --text out");
+    }
     for (const std::string& text : split_list(arguments.laws)) {
       const OperandLaw law = parse_operand_law(text);
       sources.push_back({to_string(law), law, {}});
@@ -72,10 +73,12 @@ void run_error(ErrorArguments& arguments) {
   }
   arguments.capture.context.threads = options.threads;
   arguments.capture.context.check();
-  const std::vector<std::string> read = {arguments.model, arguments.text};
-  Output output(arguments.output, read);
+  Files files;
+  files.read({arguments.model, arguments.text});
+  for (const NamedArithmetic& one : arithmetics) files.read(Plan{{{"*", one.arithmetic}}});
+  Output output(arguments.result.output, files);
   std::optional<Output> plot;  // tried before the work begins
-  if (!arguments.svg.empty()) plot.emplace(arguments.svg, read);
+  if (!arguments.svg.empty()) plot.emplace(arguments.svg, files);
 
   ProgressLine progress;
   options.on_progress = [&](std::string_view what, double done) { progress.show(what, done); };
@@ -85,18 +88,20 @@ void run_error(ErrorArguments& arguments) {
   LineChart chart;
   if (arguments.show == "products") {
     const auto rows = study_products(arithmetics, sources, options);
-    text = arguments.json  ? products_json(rows, options)
-           : arguments.csv ? products_csv(rows)
-                           : products_table(rows, options);
+    text = arguments.result.json  ? products_json(rows, options)
+           : arguments.result.csv ? products_csv(rows)
+                                  : products_table(rows, options);
   } else if (arguments.show == "dots") {
     const auto rows = study_dots(arithmetics, sources, options);
-    text = arguments.json ? dots_json(rows) : arguments.csv ? dots_csv(rows) : dots_table(rows);
+    text = arguments.result.json  ? dots_json(rows)
+           : arguments.result.csv ? dots_csv(rows)
+                                  : dots_table(rows);
     chart = dots_chart(rows);
   } else {
     const auto rows = study_offsets(sources, options);
-    text = arguments.json  ? offsets_json(rows, options)
-           : arguments.csv ? offsets_csv(rows)
-                           : offsets_table(rows, options);
+    text = arguments.result.json  ? offsets_json(rows, options)
+           : arguments.result.csv ? offsets_csv(rows)
+                                  : offsets_table(rows, options);
     if (plot) {
       chart = offsets_chart(rows, study_products(arithmetics, sources, options));
     }
@@ -116,9 +121,7 @@ void add_error(CLI::App& app) {
       ->type_name("MODEL.gguf");
   command->add_option("--text", arguments->text, "what the model reads meanwhile")
       ->type_name("FILE");
-  command->add_option("--arith", arguments->arithmetics, "arithmetics")
-      ->type_name("LIST")
-      ->capture_default_str();
+  add_arithmetics(*command, arguments->arithmetics, "arithmetics");
   command->add_option("--operands", arguments->laws, "laws to draw operands from, without a model")
       ->type_name("LIST")
       ->capture_default_str();
@@ -150,7 +153,10 @@ void add_error(CLI::App& app) {
       ->add_option("--source-bits", arguments->options.source_bits,
                    "mantissa bits of the operands that are enumerated")
       ->capture_default_str();
-  command->add_option("--seed", arguments->options.seed, "of what is drawn")->capture_default_str();
+  command->add_option("--seed", arguments->options.seed, "of what is drawn")
+      ->check(
+          [](const std::string& text) { return text.starts_with('-') ? text + " is below 0" : ""; })
+      ->capture_default_str();
   command->add_option("-c,--ctx", arguments->capture.context.context, "tokens a chunk")
       ->capture_default_str();
   command->add_option("--chunks", arguments->capture.chunks, "chunks of the text")
@@ -161,13 +167,8 @@ void add_error(CLI::App& app) {
                    "samples of each matrix multiplication, of 4 rows by 16")
       ->check(CLI::Range(2, 4096))
       ->capture_default_str();
-  command->add_option("-t,--threads", arguments->options.threads, "threads to compute with")
-      ->check(CLI::Range(1, 512))
-      ->capture_default_str();
-  CLI::Option* json = command->add_flag("--json", arguments->json, "print JSON, figures in full");
-  command->add_flag("--csv", arguments->csv, "print CSV")->excludes(json);
-  command->add_option("--output", arguments->output, "write there, as a whole, instead of stdout")
-      ->type_name("FILE");
+  add_threads(*command, arguments->options.threads);
+  add_result(*command, arguments->result);
   command->add_option("--svg", arguments->svg, "also draw dots or offsets")->type_name("FILE");
   command->footer(
       "Examples:\n"

@@ -3,11 +3,9 @@
 
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 #include <memory>
 #include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "cli/command.hpp"
@@ -36,10 +34,8 @@ struct EvalArguments {
   int chunks = 0;
   EvaluationOptions options;
   std::string cache = "f32";
-  bool json = false;
-  bool csv = false;
+  ResultArguments result;
   bool verbose = false;
-  std::string output;
 
   bool documents() const { return !jsonl_field.empty() || !separator.empty(); }
 };
@@ -70,15 +66,14 @@ std::vector<Passage> passages_of(const EvalArguments& arguments, const Model& mo
 // Files of logits: the reference's is 0.npy, the subjects' follow in order.
 class LogitsFolder {
  public:
-  LogitsFolder(const std::string& path, const std::vector<Subject>& subjects,
+  LogitsFolder(const std::string& path, Files& others, const std::vector<Subject>& subjects,
                const Reference& reference, size_t width)
-      : targets_(path + "/targets.npy", 0) {
-    files_.emplace_back(std::in_place, path + "/0.npy", width);
+      : targets_(file_in(path, "targets", others), 0) {
+    files_.emplace_back(std::in_place, file_in(path, "0", others), width);
     for (size_t i = 0; i < subjects.size(); ++i) {
-      const bool same = !reference.model && subjects[i].plan == reference.subject.plan;
-      files_.push_back(same ? std::nullopt
-                            : std::optional<NpyFile>(std::in_place,
-                                                     fmt::format("{}/{}.npy", path, i + 1), width));
+      files_.emplace_back();
+      if (!reference.model && subjects[i].plan == reference.subject.plan) continue;
+      files_.back().emplace(file_in(path, std::to_string(i + 1), others), width);
     }
   }
 
@@ -95,15 +90,15 @@ class LogitsFolder {
   }
 
  private:
+  static std::string file_in(const std::string& folder, const std::string& name, Files& others) {
+    std::string path = folder + "/" + name + ".npy";
+    others.write(path);
+    return path;
+  }
+
   NpyFile targets_;
   std::vector<std::optional<NpyFile>> files_;
 };
-
-bool is_model_file(const std::string& path) {
-  char magic[4] = {};
-  return std::ifstream(path, std::ios::binary).read(magic, 4) &&
-         std::string_view(magic, 4) == "GGUF";
-}
 
 void run_eval(EvalArguments& arguments) {
   const std::vector<Subject> subjects = subjects_of(arguments.arithmetics, arguments.plans);
@@ -113,20 +108,22 @@ void run_eval(EvalArguments& arguments) {
   options.max_outputs =
       arguments.documents() ? options.context : options.context - options.context / 2;
   options.check();
-  if (arguments.chunks < 0) {
-    throw Error(fmt::format("{} chunks cannot be evaluated: 0 means all", arguments.chunks));
-  }
   set_engine_verbose(arguments.verbose);
   Reference reference;
-  const bool other_model = is_model_file(arguments.reference);
+  const bool other_model =
+      arguments.reference.ends_with(".gguf") || is_model_file(arguments.reference);
+  if (other_model) check_gguf_header(arguments.reference);
   if (!other_model) {
     const Recipe recipe = plan_argument(arguments.reference);
     reference.subject = {recipe.name, recipe.plan};
   }
 
-  std::vector<std::string> read = arguments.plans;
-  read.insert(read.end(), {arguments.model, arguments.text, arguments.reference});
-  Output output(arguments.output, read);
+  Files files;
+  files.read(arguments.plans);
+  files.read({arguments.model, arguments.text, arguments.reference});
+  files.read(subjects);
+  files.read(reference.subject.plan);
+  Output output(arguments.result.output, files);
   check_gguf_header(arguments.model);
   const std::string text = read_text(arguments.text);
   // A token is no less than a byte, but for one at each end that the model may add.
@@ -155,7 +152,7 @@ void run_eval(EvalArguments& arguments) {
   if (!arguments.logits.empty()) {
     std::error_code ignored;  // opening the files says what is wrong
     std::filesystem::create_directories(arguments.logits, ignored);
-    logits.emplace(arguments.logits, subjects, reference,
+    logits.emplace(arguments.logits, files, subjects, reference,
                    static_cast<size_t>(model.vocabulary_size()));
     options.on_logits = [&](size_t number, auto scored, auto rows) {
       logits->append(number, scored, rows);
@@ -170,16 +167,10 @@ void run_eval(EvalArguments& arguments) {
   if (logits) logits->finish();
   evaluation.text = arguments.text;
   evaluation.documents = arguments.documents();
-  output.write(arguments.json  ? evaluation_json(evaluation)
-               : arguments.csv ? evaluation_csv(evaluation)
-                               : evaluation_table(evaluation));
-  for (const Result& result : evaluation.results) {
-    if (std::isfinite(result.perplexity)) continue;
-    throw Error(result.arith +
-                    ": the perplexity is not a finite number: the model's logits overflow "
-                    "or are not numbers under it",
-                Blame::environment);
-  }
+  output.write(arguments.result.json  ? evaluation_json(evaluation)
+               : arguments.result.csv ? evaluation_csv(evaluation)
+                                      : evaluation_table(evaluation));
+  require_finite(evaluation);
 }
 
 }  // namespace
@@ -188,27 +179,14 @@ void add_eval(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
       "eval", "Perplexity of a model under arithmetics, and its divergence from f32");
   auto arguments = std::make_shared<EvalArguments>();
-  arguments->options.threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-  command->add_option("model", arguments->model, "a GGUF file")
-      ->required()
-      ->type_name("MODEL.gguf");
+  add_model(*command, arguments->model);
   command->add_option("--text", arguments->text, "what is evaluated on")
       ->required()
       ->type_name("FILE");
-  command
-      ->add_option("--arith", arguments->arithmetics,
-                   "arithmetics, each for every matrix multiplication")
-      ->type_name("LIST");
-  command
-      ->add_option("--plan", arguments->plans,
-                   "a plan or a recipe file; may be given more than once")
-      ->type_name("PLAN|FILE")
-      ->take_all()
-      ->allow_extra_args(false);
-  command->add_option("-c,--ctx", arguments->options.context, "tokens a chunk")
-      ->capture_default_str();
-  command->add_option("--chunks", arguments->chunks, "chunks or documents; 0: all of the text")
-      ->capture_default_str();
+  add_arithmetics(*command, arguments->arithmetics);
+  add_plans(*command, arguments->plans);
+  add_context(*command, arguments->options.context);
+  add_chunks(*command, arguments->chunks, "chunks or documents; 0: all of the text");
   CLI::Option* jsonl =
       command
           ->add_option("--jsonl", arguments->jsonl_field,
@@ -228,15 +206,9 @@ void add_eval(CLI::App& app) {
       ->add_option("--logits", arguments->logits,
                    "write the logits of every scored token there, as NumPy files")
       ->type_name("FOLDER");
-  command->add_option("-t,--threads", arguments->options.threads, "threads to compute with")
-      ->capture_default_str();
-  command->add_option("--kv", arguments->cache, "what keys and values are cached in: f32 or f16")
-      ->check(CLI::IsMember({"f32", "f16"}))
-      ->capture_default_str();
-  CLI::Option* json = command->add_flag("--json", arguments->json, "print JSON, figures in full");
-  command->add_flag("--csv", arguments->csv, "print CSV")->excludes(json);
-  command->add_option("--output", arguments->output, "write there, as a whole, instead of stdout")
-      ->type_name("FILE");
+  add_threads(*command, arguments->options.threads);
+  add_cache(*command, arguments->cache);
+  add_result(*command, arguments->result);
   command->add_flag("--verbose", arguments->verbose, "llama.cpp's own messages on stderr");
   command->footer(
       "Examples:\n"

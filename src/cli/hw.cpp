@@ -49,7 +49,8 @@ std::vector<UnitRequest> requests_of(const HwArguments& arguments) {
 }
 
 void run_verilog(const HwArguments& arguments) {
-  Output output(arguments.output, {});
+  Files files;
+  Output output(arguments.output, files);
   output.write(make_unit(arguments.arithmetics, parse_unit_kind(arguments.kinds)).verilog());
 }
 
@@ -116,9 +117,12 @@ void run_report(HwArguments& arguments) {
   }
   options.check();
   const std::vector<UnitRequest> requests = requests_of(arguments);
-  Output output(arguments.output, options.technologies);
+  Files files;
+  files.read(options.technologies);
+  files.read({arguments.model, arguments.text});
+  Output output(arguments.output, files);
   std::optional<Output> prices;
-  if (!arguments.prices.empty()) prices.emplace(arguments.prices, options.technologies);
+  if (!arguments.prices.empty()) prices.emplace(arguments.prices, files);
   if (prices && options.technologies.size() > 1) {
     throw Error("--prices: a table is of one technology; give one --tech");
   }

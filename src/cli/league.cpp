@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "cli/command.hpp"
@@ -24,9 +23,7 @@ struct LeagueArguments {
   std::string arithmetics;
   EvaluationOptions options;
   int chunks = 8;
-  bool json = false;
-  bool csv = false;
-  std::string output;
+  ResultArguments result;
   std::string plot;
 };
 
@@ -57,16 +54,14 @@ League run_one(const LeagueArguments& arguments, const std::string& path,
 
 void run_league(const LeagueArguments& arguments) {
   arguments.options.check();
-  if (arguments.chunks < 0) {
-    throw Error(fmt::format("{} chunks cannot be evaluated: 0 means all", arguments.chunks));
-  }
   const std::vector<std::string> names =
       arguments.arithmetics.empty() ? league_names() : split_list(arguments.arithmetics);
-  for (const std::string& name : names) parse_arithmetic(name);
-  std::vector<std::string> read = arguments.models;
-  read.insert(read.end(), arguments.texts.begin(), arguments.texts.end());
-  Output output(arguments.output, read);
-  Output plot(arguments.plot, read);
+  Files files;
+  files.read(arguments.models);
+  files.read(arguments.texts);
+  for (const std::string& name : names) files.read(parse_plan(name));
+  Output output(arguments.result.output, files);
+  Output plot(arguments.plot, files);
   for (const std::string& path : arguments.models) check_gguf_header(path);
 
   ProgressLine progress;
@@ -78,9 +73,10 @@ void run_league(const LeagueArguments& arguments) {
   }
   progress.clear();
   if (!arguments.plot.empty()) plot.write(league_plot(leagues));
-  output.write(arguments.json  ? league_json(leagues)
-               : arguments.csv ? league_csv(leagues)
-                               : league_table(leagues));
+  output.write(arguments.result.json  ? league_json(leagues)
+               : arguments.result.csv ? league_csv(leagues)
+                                      : league_table(leagues));
+  for (const League& league : leagues) require_finite(league.evaluation);
 }
 
 }  // namespace
@@ -89,7 +85,6 @@ void add_league(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
       "league", "One table of all arithmetics: bits, quality and speed on models and texts");
   auto arguments = std::make_shared<LeagueArguments>();
-  arguments->options.threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   command->add_option("models", arguments->models, "GGUF files")
       ->required()
       ->type_name("MODEL.gguf...");
@@ -99,18 +94,11 @@ void add_league(CLI::App& app) {
       ->type_name("FILE")
       ->take_all()
       ->allow_extra_args(false);
-  command->add_option("--arith", arguments->arithmetics, "arithmetics in place of all presets")
-      ->type_name("LIST");
-  command->add_option("-c,--ctx", arguments->options.context, "tokens a chunk")
-      ->capture_default_str();
-  command->add_option("--chunks", arguments->chunks, "chunks of each text; 0: all of it")
-      ->capture_default_str();
-  command->add_option("-t,--threads", arguments->options.threads, "threads to compute with")
-      ->capture_default_str();
-  CLI::Option* json = command->add_flag("--json", arguments->json, "print JSON, figures in full");
-  command->add_flag("--csv", arguments->csv, "print CSV")->excludes(json);
-  command->add_option("--output", arguments->output, "write there, as a whole, instead of stdout")
-      ->type_name("FILE");
+  add_arithmetics(*command, arguments->arithmetics, "arithmetics in place of all presets");
+  add_context(*command, arguments->options.context);
+  add_chunks(*command, arguments->chunks, "chunks of each text; 0: all of it");
+  add_threads(*command, arguments->options.threads);
+  add_result(*command, arguments->result);
   command->add_option("--plot", arguments->plot, "write a plot of quality against bits")
       ->type_name("FILE.svg");
   command->footer("Example: napier league MODEL.gguf --text FILE --chunks 4 --plot league.svg");

@@ -3,6 +3,7 @@
 #include <ggml.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <exception>
@@ -12,6 +13,7 @@
 
 #include "cli/command.hpp"
 #include "napier/error.hpp"
+#include "numerics/cursor.hpp"
 
 namespace {
 
@@ -28,6 +30,19 @@ int fail(ExitCode code, const std::string& sentence) {
   _exit(ExitCode::failed);
 }
 
+std::vector<CLI::App*> subcommands_of(CLI::App& app) {
+  return app.get_subcommands([](const CLI::App*) { return true; });
+}
+
+// An empty value is a slip, such as an unset variable of a script: never the same as no option.
+void refuse_empty_values(CLI::App& app) {
+  for (CLI::Option* option : app.get_options()) {
+    if (option->get_items_expected_max() == 0) continue;  // a flag
+    option->check([](const std::string& text) { return text.empty() ? "the value is empty" : ""; });
+  }
+  for (CLI::App* command : subcommands_of(app)) refuse_empty_values(*command);
+}
+
 int run(int argc, char** argv) {
   CLI::App app(
       "Real language models under any arithmetic: what happens to a model when the machine "
@@ -38,8 +53,11 @@ int run(int argc, char** argv) {
   app.set_help_flag("-h,--help", "Print this help");
   app.require_subcommand(0, 1);
   app.failure_message([](const CLI::App* top, const CLI::Error& error) {
-    const auto chosen = top->get_subcommands();
-    const std::string command = chosen.empty() ? "napier" : "napier " + chosen[0]->get_name();
+    std::string command = "napier";
+    for (auto chosen = top->get_subcommands(); !chosen.empty();
+         chosen = chosen[0]->get_subcommands()) {
+      command += " " + chosen[0]->get_name();
+    }
     return fmt::format("napier: {} (see {} --help)\n", error.what(), command);
   });
   app.footer("Example: napier eval MODEL.gguf --text FILE --arith bf16,fp8_e4m3,lmul-m4");
@@ -56,16 +74,22 @@ int run(int argc, char** argv) {
   napier::cli::add_error(app);
   napier::cli::add_cost(app);
   napier::cli::add_hw(app);
+  refuse_empty_values(app);
+  std::vector<std::string> names;
+  for (const CLI::App* command : subcommands_of(app)) names.push_back(command->get_name());
+  const std::string word = argc > 1 ? argv[1] : "-";
+  if (!word.starts_with('-') && std::find(names.begin(), names.end(), word) == names.end()) {
+    const std::string hint = napier::suggestion(word, names);
+    return fail(ExitCode::wrong_input,
+                fmt::format("'{}' is no subcommand{}", word,
+                            hint.empty() ? "; there are " + napier::alternatives(names) : hint));
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? ExitCode::ok : ExitCode::wrong_input;
   }
   if (app.get_subcommands().empty()) {
-    std::vector<std::string> names;
-    for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
-      names.push_back(command->get_name());
-    }
     return fail(ExitCode::wrong_input,
                 fmt::format("a subcommand is needed: one of {}", fmt::join(names, ", ")));
   }

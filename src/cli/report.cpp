@@ -31,9 +31,10 @@ std::string in_format(const SweepResults& results, const ReportArguments& argume
 }
 
 void run_report(const ReportArguments& arguments) {
-  std::vector<std::string> read = arguments.embedded;
-  read.push_back(arguments.database);
-  Output output(arguments.output, read);
+  Files files;
+  files.read(arguments.embedded);
+  files.read(arguments.database);
+  Output output(arguments.output, files);
   const SweepResults results = read_sweep_results(arguments.database);
   std::vector<std::pair<std::string, std::string>> figures;
   for (const std::string& path : arguments.embedded) {
@@ -45,7 +46,7 @@ void run_report(const ReportArguments& arguments) {
     std::error_code ignored;  // writing the files says what is wrong
     std::filesystem::create_directories(arguments.plots, ignored);
     for (const auto& [name, svg] : sweep_plots(results)) {
-      Output(arguments.plots + "/" + name + ".svg", read).write(svg);
+      Output(arguments.plots + "/" + name + ".svg", files).write(svg);
     }
   }
   output.write(in_format(results, arguments, figures));

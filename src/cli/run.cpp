@@ -5,7 +5,6 @@
 #include <cmath>
 #include <memory>
 #include <string>
-#include <thread>
 
 #include "cli/command.hpp"
 #include "model/engine.hpp"
@@ -94,11 +93,8 @@ void add_run(CLI::App& app) {
   CLI::App* command = app.add_subcommand("run", "Generate text under an arithmetic or a plan");
   auto arguments = std::make_shared<RunArguments>();
   arguments->arithmetic = "f32";
-  arguments->threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   SamplingOptions& sampling = arguments->sampling;
-  command->add_option("model", arguments->model, "a GGUF file")
-      ->required()
-      ->type_name("MODEL.gguf");
+  add_model(*command, arguments->model);
   command->add_option("-p,--prompt", arguments->prompt, "what the text begins with")->required();
   command->add_option("-n,--predict", arguments->tokens, "tokens to generate at most")
       ->capture_default_str();
@@ -132,11 +128,8 @@ void add_run(CLI::App& app) {
       ->add_option("-c,--ctx", arguments->context,
                    "tokens of context; 0: as many as needed, at most those of the training")
       ->capture_default_str();
-  command->add_option("-t,--threads", arguments->threads, "threads to compute with")
-      ->capture_default_str();
-  command->add_option("--kv", arguments->cache, "what keys and values are cached in: f32 or f16")
-      ->check(CLI::IsMember({"f32", "f16"}))
-      ->capture_default_str();
+  add_threads(*command, arguments->threads);
+  add_cache(*command, arguments->cache);
   command->add_flag("--verbose", arguments->verbose, "llama.cpp's own messages on stderr");
   command->footer(
       "Example: napier run MODEL.gguf -p \"Once upon a time\" --plan recipes/lmul-attention.toml");

@@ -4,7 +4,6 @@
 #include <map>
 #include <memory>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -24,9 +23,7 @@ struct SweepArguments {
   std::string spec;
   std::string database;
   int threads = 1;
-  bool json = false;
-  bool csv = false;
-  std::string output;
+  ResultArguments result;
 };
 
 // On the first rank, before the ranks know each other: a child process may still be started.
@@ -77,12 +74,13 @@ void run_sweep(SweepArguments& arguments) {
   const bool first = Ranks::rank_in_environment() == 0;
   SweepSpec spec = read_sweep_file(arguments.spec);
   spec.threads = arguments.threads;
-  std::vector<std::string> read = spec.models;
-  for (const SweepSource& source : spec.sources) read.push_back(source.path);
-  read.push_back(arguments.spec);
-  const Output never_over_an_input(arguments.database, read);
-  read.push_back(arguments.database);
-  Output output(arguments.output, read);
+  Files files;
+  files.read(arguments.spec);
+  files.read(spec.models);
+  files.read(spec.subjects);
+  for (const SweepSource& source : spec.sources) files.read(source.path);
+  const Output never_over_an_input(arguments.database, files);
+  Output output(arguments.result.output, files);
   if (first) try_models(spec);
 
   Ranks ranks;
@@ -95,9 +93,10 @@ void run_sweep(SweepArguments& arguments) {
   }
   if (ranks.rank() != 0) return;
   const SweepResults results = read_sweep_results(arguments.database);
-  output.write(arguments.json  ? sweep_json(results)
-               : arguments.csv ? sweep_csv(results)
-                               : sweep_tables(results, TableStyle::plain));
+  output.write(arguments.result.json  ? sweep_json(results)
+               : arguments.result.csv ? sweep_csv(results)
+                                      : sweep_tables(results, TableStyle::plain));
+  require_finite(results);
 }
 
 }  // namespace
@@ -106,19 +105,14 @@ void add_sweep(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
       "sweep", "Models by arithmetics by texts and tasks, into a database; goes on where it ended");
   auto arguments = std::make_shared<SweepArguments>();
-  arguments->threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   command->add_option("sweep", arguments->spec, "what is swept over (TOML; docs/sweep.md)")
       ->required()
       ->type_name("SWEEP.toml");
   command->add_option("--db", arguments->database, "the SQLite database of the results")
       ->required()
       ->type_name("FILE");
-  command->add_option("-t,--threads", arguments->threads, "threads of each process")
-      ->capture_default_str();
-  CLI::Option* json = command->add_flag("--json", arguments->json, "print JSON, figures in full");
-  command->add_flag("--csv", arguments->csv, "print CSV")->excludes(json);
-  command->add_option("--output", arguments->output, "write there, as a whole, instead of stdout")
-      ->type_name("FILE");
+  add_threads(*command, arguments->threads);
+  add_result(*command, arguments->result);
   command->footer(
       "Examples:\n"
       "  napier sweep SWEEP.toml --db results.db\n"

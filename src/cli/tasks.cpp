@@ -3,7 +3,6 @@
 
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "cli/command.hpp"
@@ -24,9 +23,7 @@ struct TasksArguments {
   int limit = 0;
   TaskOptions options;
   bool list = false;
-  bool json = false;
-  bool csv = false;
-  std::string output;
+  ResultArguments result;
 };
 
 std::string task_list() {
@@ -38,14 +35,14 @@ std::string task_list() {
 }
 
 void run_tasks(TasksArguments& arguments) {
-  std::vector<std::string> read = arguments.plans;
-  read.push_back(arguments.model);
+  Files files;
+  files.read(arguments.plans);
+  files.read(arguments.model);
   for (const std::string& request : arguments.tasks) {
-    read.push_back(request.substr(request.find('=') + 1));
+    files.read(request.substr(request.find('=') + 1));
   }
-  Output output(arguments.output, read);
   if (arguments.list) {
-    output.write(task_list());
+    Output(arguments.result.output, files).write(task_list());
     return;
   }
   if (arguments.model.empty() || arguments.tasks.empty()) {
@@ -53,6 +50,8 @@ void run_tasks(TasksArguments& arguments) {
         "nothing to evaluate: give MODEL.gguf and --task NAME=FILE (--list names the tasks)");
   }
   const std::vector<Subject> subjects = subjects_of(arguments.arithmetics, arguments.plans);
+  files.read(subjects);
+  Output output(arguments.result.output, files);
   TaskOptions& options = arguments.options;
   if (arguments.limit < 0 || options.context < 0 || options.max_tokens < 0) {
     throw Error("--limit, --ctx and --max-tokens are numbers from 0 on");
@@ -80,9 +79,10 @@ void run_tasks(TasksArguments& arguments) {
     evaluations.push_back(evaluate_task(model, tasks[i], subjects, options));
   }
   progress.clear();
-  output.write(arguments.json  ? task_json(evaluations)
-               : arguments.csv ? task_csv(evaluations)
-                               : task_table(evaluations));
+  output.write(arguments.result.json  ? task_json(evaluations)
+               : arguments.result.csv ? task_csv(evaluations)
+                                      : task_table(evaluations));
+  for (const TaskEvaluation& evaluation : evaluations) require_answers(evaluation);
 }
 
 }  // namespace
@@ -91,20 +91,14 @@ void add_tasks(CLI::App& app) {
   CLI::App* command =
       app.add_subcommand("tasks", "Benchmark questions answered by a model under arithmetics");
   auto arguments = std::make_shared<TasksArguments>();
-  arguments->options.threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   command->add_option("model", arguments->model, "a GGUF file")->type_name("MODEL.gguf");
   command->add_flag("--list", arguments->list, "list the tasks, their files and their prompts");
   command->add_option("--task", arguments->tasks, "a task; may be given more than once")
       ->type_name("NAME=FILE")
       ->take_all()
       ->allow_extra_args(false);
-  command->add_option("--arith", arguments->arithmetics, "arithmetics")->type_name("LIST");
-  command
-      ->add_option("--plan", arguments->plans,
-                   "a plan or a recipe file; may be given more than once")
-      ->type_name("PLAN|FILE")
-      ->take_all()
-      ->allow_extra_args(false);
+  add_arithmetics(*command, arguments->arithmetics);
+  add_plans(*command, arguments->plans);
   command->add_option("--limit", arguments->limit, "questions of each task; 0: all")
       ->capture_default_str();
   command
@@ -115,12 +109,8 @@ void add_tasks(CLI::App& app) {
       ->add_option("--max-tokens", arguments->options.max_tokens,
                    "of a generated answer; 0: as the task says")
       ->capture_default_str();
-  command->add_option("-t,--threads", arguments->options.threads, "threads to compute with")
-      ->capture_default_str();
-  CLI::Option* json = command->add_flag("--json", arguments->json, "print JSON, with every answer");
-  command->add_flag("--csv", arguments->csv, "print CSV")->excludes(json);
-  command->add_option("--output", arguments->output, "write there, as a whole, instead of stdout")
-      ->type_name("FILE");
+  add_threads(*command, arguments->options.threads);
+  add_result(*command, arguments->result, "print JSON, with every answer");
   command->footer(
       "Example:\n"
       "  napier tasks MODEL.gguf --task arc_easy=ARC-Easy.test.json --task piqa=piqa.test.json \\\n"

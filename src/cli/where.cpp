@@ -4,7 +4,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "cli/command.hpp"
@@ -24,10 +23,8 @@ struct WhereArguments {
   std::vector<std::string> parts = {"matmul", "role", "layer"};
   int chunks = 4;
   EvaluationOptions options;
-  bool json = false;
-  bool csv = false;
+  ResultArguments result;
   std::string svg;
-  std::string output;
 };
 
 Part part_called(const std::string& name) {
@@ -44,13 +41,12 @@ void run_where(WhereArguments& arguments) {
   EvaluationOptions& options = arguments.options;
   options.max_outputs = options.context - options.context / 2;
   options.check();
-  if (arguments.chunks < 0) {
-    throw Error(fmt::format("{} chunks cannot be evaluated: 0 means all", arguments.chunks));
-  }
-  const std::vector<std::string> read = {arguments.model, arguments.text};
-  Output output(arguments.output, read);
+  Files files;
+  files.read({arguments.model, arguments.text});
+  for (const NamedArithmetic& one : arithmetics) files.read(Plan{{{"*", one.arithmetic}}});
+  Output output(arguments.result.output, files);
   std::optional<Output> svg;
-  if (!arguments.svg.empty()) svg.emplace(arguments.svg, read);
+  if (!arguments.svg.empty()) svg.emplace(arguments.svg, files);
   check_gguf_header(arguments.model);
   const std::string text = read_text(arguments.text);
   probe_model(arguments.model, options.context_options(), text);
@@ -65,9 +61,10 @@ void run_where(WhereArguments& arguments) {
   progress.clear();
   sensitivity.evaluation.text = arguments.text;
   if (svg) svg->write(sensitivity_svg(sensitivity));
-  output.write(arguments.json  ? sensitivity_json(sensitivity)
-               : arguments.csv ? sensitivity_csv(sensitivity)
-                               : sensitivity_table(sensitivity));
+  output.write(arguments.result.json  ? sensitivity_json(sensitivity)
+               : arguments.result.csv ? sensitivity_csv(sensitivity)
+                                      : sensitivity_table(sensitivity));
+  require_finite(sensitivity.evaluation);
 }
 
 }  // namespace
@@ -76,10 +73,7 @@ void add_where(CLI::App& app) {
   CLI::App* command =
       app.add_subcommand("where", "Which layers and roles of a model suffer under an arithmetic");
   auto arguments = std::make_shared<WhereArguments>();
-  arguments->options.threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-  command->add_option("model", arguments->model, "a GGUF file")
-      ->required()
-      ->type_name("MODEL.gguf");
+  add_model(*command, arguments->model);
   command->add_option("--text", arguments->text, "what is evaluated on")
       ->required()
       ->type_name("FILE");
@@ -92,17 +86,11 @@ void add_where(CLI::App& app) {
       ->delimiter(',')
       ->check(CLI::IsMember({"matmul", "role", "layer"}))
       ->capture_default_str();
-  command->add_option("-c,--ctx", arguments->options.context, "tokens a chunk")
-      ->capture_default_str();
-  command->add_option("--chunks", arguments->chunks, "chunks of the text; 0: all of it")
-      ->capture_default_str();
-  command->add_option("-t,--threads", arguments->options.threads, "threads to compute with")
-      ->capture_default_str();
-  CLI::Option* json = command->add_flag("--json", arguments->json, "print JSON, figures in full");
-  command->add_flag("--csv", arguments->csv, "print CSV")->excludes(json);
+  add_context(*command, arguments->options.context);
+  add_chunks(*command, arguments->chunks, "chunks of the text; 0: all of it");
+  add_threads(*command, arguments->options.threads);
+  add_result(*command, arguments->result);
   command->add_option("--svg", arguments->svg, "draw heat maps and histograms there")
-      ->type_name("FILE");
-  command->add_option("--output", arguments->output, "write there, as a whole, instead of stdout")
       ->type_name("FILE");
   command->footer(
       "Example:\n  napier where MODEL.gguf --text FILE --arith lmul-m4,fp8_e4m3 --svg where.svg");

@@ -169,8 +169,10 @@ ModelCost cost_of(const ModelShape& shape, const Plan& plan, const Prices& price
     cost.counts.add(part.counts);
     cost.energy.add(part.energy);
   };
+  std::vector<bool> decides(plan.rules.size());
   for (const MatmulWork& work : shape.matmuls) {
     const auto rule = plan.match(work.name);
+    if (rule) decides[*rule] = true;
     const Arithmetic arithmetic = rule ? plan.rules[*rule].arithmetic : Arithmetic{};
     RoleCost part = cost_of_matmul(work, arithmetic, ledger, options);
     part.role = role_of(work.name);
@@ -179,6 +181,11 @@ ModelCost cost_of(const ModelShape& shape, const Plan& plan, const Prices& price
       cost.stored_bytes += work.w_stored * bytes_of(arithmetic.w, length);
     }
     add(part);
+  }
+  for (size_t i = 0; i < decides.size(); ++i) {
+    if (decides[i]) continue;
+    throw Error("rule '" + plan.rules[i].pattern + " -> " + to_string(plan.rules[i].arithmetic) +
+                "' decides no matrix multiplication of " + shape.name);
   }
   RoleCost rest{"element-wise", "f32", {}, {}};
   rest.counts.elementwise = shape.elementwise;

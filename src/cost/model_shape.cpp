@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 
+#include "model/engine.hpp"
 #include "model/gguf_file.hpp"
 #include "napier/error.hpp"
 
@@ -77,10 +78,12 @@ class Description {
  public:
   explicit Description(const std::string& path) : path_(path) {
     check_gguf_header(path);
+    start_engine();  // which keeps ggml's own messages from the terminal
+    clear_engine_error();
     ggml_context* tensors = nullptr;
     gguf_.reset(gguf_init_from_file(path.c_str(), {.no_alloc = true, .ctx = &tensors}));
     tensors_.reset(tensors);
-    if (!gguf_) throw Error(path + ": is no sound GGUF file");
+    if (!gguf_) throw Error(path + ": is no sound GGUF file: " + first_engine_error());
     const int64_t key = gguf_find_key(gguf_.get(), "general.architecture");
     if (key < 0 || gguf_get_kv_type(gguf_.get(), key) != GGUF_TYPE_STRING) {
       throw Error(path + ": names no architecture (general.architecture)");

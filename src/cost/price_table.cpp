@@ -6,10 +6,9 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <fstream>
-#include <sstream>
 
 #include "napier/error.hpp"
+#include "numerics/input_file.hpp"
 
 namespace napier {
 namespace {
@@ -80,21 +79,14 @@ Price parse_price(const toml::table& entry, const PriceTable& table, const std::
   return price;
 }
 
-std::string read_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  if (!file || !text) throw Error(path + ": the table of prices cannot be read");
-  return std::move(text).str();
-}
-
 PriceTable table_named(const std::string& name) {
   std::string names;
   for (const PriceTable& table : price_tables()) {
     if (table.name == name) return table;
     names += (names.empty() ? "" : ", ") + table.name;
   }
-  if (name.find_first_of("./") != name.npos) return parse_price_table(read_file(name), name);
+  if (name.find_first_of("./") != name.npos)
+    return parse_price_table(read_input_file(name, "the table of prices", k_settings_limit), name);
   throw Error("--prices: '" + name + "' is no table of prices: give " + names +
               ", or the path of a TOML file");
 }

@@ -337,6 +337,18 @@ ModelCoverage PassageEvaluator::coverage(size_t number) const {
   return state_->course(number).context().coverage();
 }
 
+void require_finite(const Evaluation& evaluation) {
+  const auto require = [](const Result& result) {
+    if (std::isfinite(result.perplexity)) return;
+    throw Error(result.arith +
+                    ": the perplexity is not a finite number: the model's logits overflow "
+                    "or are not numbers under it",
+                Blame::environment);
+  };
+  require(evaluation.reference);
+  for (const Result& result : evaluation.results) require(result);
+}
+
 Evaluation evaluate(const Model& model, std::span<const Passage> passages,
                     std::span<const Subject> subjects, const Reference& reference,
                     const EvaluationOptions& options) {

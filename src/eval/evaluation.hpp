@@ -138,6 +138,9 @@ class PassageEvaluator {
   std::unique_ptr<State> state_;
 };
 
+// Throws Error (environment), naming the arithmetic, if a perplexity is no finite number.
+void require_finite(const Evaluation& evaluation);
+
 // One pass over the passages. Figures other than tokens_per_second do not depend on the number of
 // threads. Throws Error if a passage is longer than the context.
 Evaluation evaluate(const Model& model, std::span<const Passage> passages,

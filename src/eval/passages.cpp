@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "napier/error.hpp"
+#include "numerics/input_file.hpp"
 
 namespace napier {
 namespace {
@@ -23,6 +24,13 @@ std::string_view trimmed(std::string_view text) {
 }
 
 }  // namespace
+
+std::string read_text(const std::string& path) {
+  std::string text = read_input_file(path, "the text");
+  if (text.ends_with('\n')) text.pop_back();  // as llama.cpp reads a prompt from a file
+  if (text.empty()) throw Error(path + ": the text is empty");
+  return text;
+}
 
 int count_chunks(size_t tokens, int context, int chunks) {
   const size_t chunk = static_cast<size_t>(context);

@@ -12,6 +12,9 @@
 
 namespace napier {
 
+// The text of a file, without a newline at its end. Throws Error if it is not there or is empty.
+std::string read_text(const std::string& path);
+
 // The tokens after the first `given` are scored, each predicted by all before it.
 struct Passage {
   std::vector<Token> tokens;

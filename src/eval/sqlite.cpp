@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 #include <limits>
 #include <utility>
 
@@ -21,7 +22,12 @@ SqliteDatabase::SqliteDatabase(std::string path, Mode mode) : path_(std::move(pa
     code = sqlite3_exec(handle_, "SELECT count(*) FROM sqlite_master", nullptr, nullptr, nullptr);
   }
   if (code == SQLITE_OK) return;
-  const std::string why = code == SQLITE_NOTADB
+  std::error_code ignored;
+  const bool is_folder = std::filesystem::is_directory(path_, ignored);
+  const bool is_missing = mode == Mode::read && !std::filesystem::exists(path_, ignored);
+  const std::string why = is_folder    ? "is a directory; give a database"
+                          : is_missing ? "there is no such database"
+                          : code == SQLITE_NOTADB
                               ? "is no SQLite database"
                               : "cannot be opened: " + std::string(sqlite3_errmsg(handle_));
   const bool locked = code == SQLITE_BUSY;

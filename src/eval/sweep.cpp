@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "napier/error.hpp"
+#include "numerics/input_file.hpp"
 
 namespace napier {
 namespace {
@@ -41,22 +42,14 @@ Answer answer_from(const json& value) {
     return std::string(binary.begin(), binary.end());
   };
   Answer answer;
-  answer.log_likelihoods = value.at(0).get<std::vector<double>>();
+  for (const json& number : value.at(0)) {
+    answer.log_likelihoods.push_back(number.is_null() ? std::nan("") : number.get<double>());
+  }
   answer.chosen = value.at(1).get<std::array<size_t, 2>>();
   answer.right = value.at(2).get<std::array<bool, 2>>();
   answer.text = text(value.at(3));
   answer.found = {text(value.at(4)), text(value.at(5))};
   return answer;
-}
-
-std::string read_whole(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw Error(path + ": cannot be read: " + std::strerror(errno));
-  std::ostringstream content;
-  content << file.rdbuf();
-  std::string text = std::move(content).str();
-  if (text.ends_with('\n')) text.pop_back();  // as llama.cpp reads a prompt from a file
-  return text;
 }
 
 }  // namespace
@@ -71,6 +64,12 @@ std::string SweepSpec::identity() const {
                                    source.limit, source.jsonl, source.separator,
                                    source.max_tokens});
   }
+  // What a table of products holds decides, not where it lies.
+  json tables = json::array();
+  for (const Subject& subject : subjects) {
+    for (const std::string& file : files_of(subject.plan)) tables.push_back(file_hash(file));
+  }
+  if (!tables.empty()) document["tables"] = tables;
   return document.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
@@ -149,7 +148,7 @@ struct SweepWorker::State {
   }
 
   std::vector<Passage> cut(const SweepSource& source) const {
-    const std::string text = read_whole(source.path);
+    const std::string text = read_text(source.path);
     if (!source.documents()) {
       return chunk_passages(*model, text, source.context, source.limit);
     }

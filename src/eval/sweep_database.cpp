@@ -145,6 +145,7 @@ std::vector<Figures> task_results(SqliteDatabase& database, size_t model, size_t
                                    {name + "_mcnemar_p", flips.p}});
     }
     values.emplace_back("questions", static_cast<double>(one.answers.size()));
+    values.emplace_back("unanswered", static_cast<double>(one.unanswered()));
   }
   return results;
 }
@@ -314,7 +315,9 @@ SweepResults read_sweep_results(const std::string& path) {
     SqliteStatement identity(database, "SELECT value FROM meta WHERE key = 'identity'");
     if (identity.step()) {
       const auto document = nlohmann::json::parse(identity.text(0), nullptr, false);
-      if (!document.is_object()) throw Error(path + ": its identity is no JSON");
+      if (!document.is_object() || !document.contains("spec") || !document["spec"].is_string()) {
+        throw Error(path + ": is damaged: its identity is not a sweep's");
+      }
       results.source_settings = sources_of_identity(document.value("spec", ""));
     }
     SqliteStatement units(database, "SELECT count(*) FROM unit");
@@ -346,8 +349,10 @@ SweepResults read_sweep_results(const std::string& path) {
     SqliteStatement flips(
         database,
         "SELECT a.model, a.source, a.subject, a.question, r.is_right, "
-        "CASE WHEN r.text = '' THEN 'choice ' || (r.chosen + 1) ELSE r.text END, "
-        "CASE WHEN a.text = '' THEN 'choice ' || (a.chosen + 1) ELSE a.text END "
+        "CASE WHEN r.chosen < 0 THEN 'no number' WHEN r.text = '' "
+        "THEN 'choice ' || (r.chosen + 1) ELSE r.text END, "
+        "CASE WHEN a.chosen < 0 THEN 'no number' WHEN a.text = '' "
+        "THEN 'choice ' || (a.chosen + 1) ELSE a.text END "
         "FROM answer a JOIN answer r ON r.model = a.model AND r.source = a.source "
         "AND r.question = a.question AND r.subject = 0 WHERE a.is_right <> r.is_right");
     while (flips.step()) {
@@ -359,7 +364,31 @@ SweepResults read_sweep_results(const std::string& path) {
     if (std::string_view(error.what()).find("no such table") == std::string_view::npos) throw;
     throw Error(path + ": is a database, but not of a sweep");
   }
+  const auto require = [&](const auto& entry) {
+    if (entry.model < results.models.size() && entry.source < results.sources.size() &&
+        entry.subject < results.subjects.size()) {
+      return;
+    }
+    throw Error(path + ": is damaged: it has results of what it does not list");
+  };
+  for (const SweepResults::Value& value : results.values) require(value);
+  for (const SweepResults::Flip& flip : results.flips) require(flip);
+  if (results.source_settings.size() != results.sources.size()) {
+    throw Error(path + ": is damaged: its identity is not of the sources that it lists");
+  }
   return results;
+}
+
+void require_finite(const SweepResults& results) {
+  for (const SweepResults::Value& v : results.values) {
+    const bool fails = (v.metric == "perplexity" && !std::isfinite(v.value)) ||
+                       (v.metric == "unanswered" && v.value > 0);
+    if (!fails) continue;
+    throw Error(results.models.at(v.model).path + ", " + results.sources.at(v.source).name +
+                    ", under " + results.subjects.at(v.subject).name +
+                    ": the model's logits overflow or are not numbers",
+                Blame::environment);
+  }
 }
 
 }  // namespace napier

@@ -65,4 +65,8 @@ struct SweepResults {
 };
 SweepResults read_sweep_results(const std::string& path);
 
+// Throws Error (environment), naming the place, if a perplexity is no finite number, or a question
+// has no answer for logits that are none.
+void require_finite(const SweepResults& results);
+
 }  // namespace napier

@@ -5,6 +5,7 @@
 
 #include "eval/task_files.hpp"
 #include "napier/error.hpp"
+#include "numerics/cursor.hpp"
 
 namespace napier {
 namespace {
@@ -339,9 +340,11 @@ Task read_task(const std::string& request, size_t limit) {
   const auto kind = std::find_if(k_kinds.begin(), k_kinds.end(),
                                  [&](const TaskKind& k) { return k.name == name; });
   if (kind == k_kinds.end()) {
-    std::string known;
-    for (const TaskKind& k : k_kinds) known += (known.empty() ? "" : ", ") + std::string(k.name);
-    throw Error("there is no task '" + name + "'; there are " + known);
+    std::vector<std::string> known;
+    for (const TaskKind& k : k_kinds) known.emplace_back(k.name);
+    const std::string hint = suggestion(name, known);
+    throw Error("there is no task '" + name + "'" +
+                (hint.empty() ? "; there are " + alternatives(known) : hint));
   }
   Task task = kind->read(path);
   task.name = name;

@@ -10,22 +10,14 @@
 #include <sstream>
 
 #include "napier/error.hpp"
+#include "numerics/input_file.hpp"
 
 namespace napier {
 namespace {
 
 using nlohmann::json;
 
-std::string read_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file || std::filesystem::is_directory(path)) {
-    throw Error(path + ": the task's file cannot be read: " +
-                (errno ? std::strerror(errno) : "it is a directory"));
-  }
-  std::ostringstream content;
-  content << file.rdbuf();
-  return std::move(content).str();
-}
+std::string read_file(const std::string& path) { return read_input_file(path, "the task's file"); }
 
 std::string text_member(const json& object, const char* name) {
   const auto found = object.is_object() ? object.find(name) : object.end();

@@ -1,6 +1,7 @@
 #include "eval/task_run.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <utility>
 
@@ -105,6 +106,7 @@ class PrefixDecoder {
 void choose(const Question& question, std::span<const Sequence> sequences, Context& context,
             PrefixDecoder& decoder, Answer& answer) {
   std::array<double, 2> best = {};
+  bool broken = false;
   for (size_t c = 0; c < sequences.size(); ++c) {
     const Sequence& sequence = sequences[c];
     decoder.decode(sequence.tokens, sequence.scored.size());
@@ -114,6 +116,7 @@ void choose(const Question& question, std::span<const Sequence> sequences, Conte
       sum += row[static_cast<size_t>(sequence.scored[i])] - log_sum_exp(row);
     }
     answer.log_likelihoods.push_back(sum);
+    if (std::isnan(sum)) broken = true;
     const std::array figures = {
         sum, sum / static_cast<double>(std::max<size_t>(1, question.choices[c].characters))};
     for (size_t measure = 0; measure < 2; ++measure) {
@@ -122,6 +125,7 @@ void choose(const Question& question, std::span<const Sequence> sequences, Conte
       answer.chosen[measure] = c;
     }
   }
+  if (broken) answer.chosen.fill(k_no_choice);
   for (size_t measure = 0; measure < 2; ++measure) {
     answer.right[measure] = answer.chosen[measure] == question.right;
   }
@@ -132,6 +136,10 @@ void write(const Model& model, const Task& task, const Question& question,
            Answer& answer) {
   for (size_t i = 0; i < max_tokens; ++i) {
     decoder.decode(tokens, 1);
+    if (std::isnan(log_sum_exp(context.logits(0)))) {
+      answer.chosen.fill(k_no_choice);
+      return;
+    }
     const Token next = static_cast<Token>(top_tokens(context.logits(0)).tokens[0]);
     if (model.ends_generation(next)) break;
     tokens.push_back(next);
@@ -151,6 +159,11 @@ bool same_answer(const Answer& a, const Answer& b, size_t measure) {
 }
 
 }  // namespace
+
+size_t TaskResult::unanswered() const {
+  return static_cast<size_t>(std::count_if(
+      answers.begin(), answers.end(), [](const Answer& a) { return a.chosen[0] == k_no_choice; }));
+}
 
 Flips flips_between(const TaskResult& reference, const TaskResult& result, size_t measure) {
   Flips flips;
@@ -227,6 +240,18 @@ TaskEvaluation evaluate_task(const Model& model, const Task& task,
     evaluation.results.back().arith = subject.name;
   }
   return evaluation;
+}
+
+void require_answers(const TaskEvaluation& evaluation) {
+  const auto require = [&](const TaskResult& result) {
+    if (result.unanswered() == 0) return;
+    throw Error(evaluation.task + " under " + result.arith + ": " +
+                    std::to_string(result.unanswered()) +
+                    " questions have no answer: the model's logits are not numbers",
+                Blame::environment);
+  };
+  require(evaluation.reference);
+  for (const TaskResult& result : evaluation.results) require(result);
 }
 
 }  // namespace napier

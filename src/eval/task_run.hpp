@@ -3,6 +3,7 @@
 
 #include <array>
 #include <functional>
+#include <limits>
 #include <span>
 #include <string>
 #include <vector>
@@ -13,9 +14,12 @@
 
 namespace napier {
 
+// In place of a choice where the logits were not numbers: there is no answer, and it is not right.
+constexpr size_t k_no_choice = std::numeric_limits<size_t>::max();
+
 struct Answer {
   // Of multiple choice: log-likelihood of each continuation, nats; the likeliest, and the likeliest
-  // by log-likelihood a character.
+  // by log-likelihood a character. k_no_choice also of what could not be generated.
   std::vector<double> log_likelihoods;
   std::array<size_t, 2> chosen = {};
   // Of what is generated: all of it, and what was found in it, strictly and flexibly.
@@ -30,6 +34,9 @@ struct TaskResult {
   std::vector<Answer> answers;            // by question
   std::array<Estimate, 2> accuracy = {};  // by the task's two measures
   double coverage = 0;
+
+  // Questions without an answer, for logits that are not numbers.
+  size_t unanswered() const;
 };
 
 // How one result's answers differ from another's, by one of the two measures.
@@ -68,5 +75,8 @@ struct TaskOptions {
 // room for an answer.
 TaskEvaluation evaluate_task(const Model& model, const Task& task,
                              std::span<const Subject> subjects, const TaskOptions& options);
+
+// Throws Error (environment), naming the arithmetic, if a question has no answer.
+void require_answers(const TaskEvaluation& evaluation);
 
 }  // namespace napier

@@ -178,6 +178,11 @@ std::string printable(std::string_view text) {
   return line;
 }
 
+bool is_model_file(const std::string& path) {
+  char magic[4] = {};
+  return std::ifstream(path, std::ios::binary).read(magic, 4) && std::memcmp(magic, "GGUF", 4) == 0;
+}
+
 uint64_t check_gguf_header(const std::string& path) {
   struct stat status = {};
   if (stat(path.c_str(), &status) != 0) {

@@ -7,6 +7,9 @@
 
 namespace napier {
 
+// Whether `path` is a file that begins as GGUF files do.
+bool is_model_file(const std::string& path);
+
 // Throws Error unless `path` is a file that can be read and begins as a GGUF file of a version and
 // with counts that llama.cpp can read. Returns its size in bytes.
 uint64_t check_gguf_header(const std::string& path);

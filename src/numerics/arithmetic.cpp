@@ -280,7 +280,8 @@ void take_setting(Cursor& cursor, const MultiplierFamily& family, std::vector<in
   if (index == family.parameters.size()) {
     cursor.fail_at(begin,
                    std::string(family.name) + " has no setting '" + key + "'" +
-                       (names.empty() ? ": it has none" : ": expected " + alternatives(names)));
+                       (names.empty() ? ": it has none" : ": expected " + alternatives(names)) +
+                       suggestion(key, names));
   }
   if (given[index]) cursor.fail_at(begin, "'" + key + "' is given twice");
   given[index] = true;

@@ -2,10 +2,9 @@
 
 #include <toml++/toml.h>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 
 #include "napier/error.hpp"
+#include "numerics/input_file.hpp"
 
 namespace napier {
 namespace {
@@ -40,22 +39,10 @@ std::string plan_text(const toml::table& table, const std::string& path) {
 }  // namespace
 
 Recipe read_recipe(const std::string& path) {
-  std::error_code error;
-  if (std::filesystem::is_directory(path, error)) {
-    throw Error(path + ": is a directory; give a recipe file");
-  }
-  if (std::filesystem::exists(path, error) && !std::filesystem::is_regular_file(path, error) &&
-      !std::filesystem::is_fifo(path, error)) {
-    throw Error(path + ": is no file; give a recipe file");
-  }
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw Error(path + ": there is no such recipe file, or it cannot be read");
-  std::ostringstream content;
-  content << file.rdbuf();
-
+  const std::string content = read_input_file(path, "the recipe", k_settings_limit);
   toml::table table;
   try {
-    table = toml::parse(content.str(), path);
+    table = toml::parse(content, path);
   } catch (const toml::parse_error& problem) {
     throw Error(path + ", line " + std::to_string(problem.source().begin.line) +
                 ": is no sound TOML: " + std::string(problem.description()));

@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <initializer_list>
-#include <sstream>
 
 #include "napier/error.hpp"
+#include "numerics/cursor.hpp"
+#include "numerics/input_file.hpp"
 #include "recipes/recipe.hpp"
 
 namespace napier {
@@ -26,10 +26,10 @@ class Section {
   void allow(std::initializer_list<std::string_view> keys) const {
     for (const auto& [key, value] : *table_) {
       if (std::find(keys.begin(), keys.end(), key.str()) != keys.end()) continue;
-      std::string known;
-      for (const std::string_view k : keys) known += (known.empty() ? "" : ", ") + std::string(k);
-      throw Error(where_ + ": has the unknown key '" + std::string(key.str()) + "'; it has " +
-                  known);
+      const std::vector<std::string> known(keys.begin(), keys.end());
+      const std::string hint = suggestion(key.str(), known);
+      throw Error(where_ + ": has the unknown key '" + std::string(key.str()) + "'" +
+                  (hint.empty() ? "; it has " + alternatives(known) : hint));
     }
   }
 
@@ -85,15 +85,10 @@ std::string name_of(const std::string& path) { return std::filesystem::path(path
 }  // namespace
 
 SweepSpec read_sweep_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file || std::filesystem::is_directory(path)) {
-    throw Error(path + ": there is no such sweep file, or it cannot be read");
-  }
-  std::ostringstream content;
-  content << file.rdbuf();
+  const std::string content = read_input_file(path, "the sweep file", k_settings_limit);
   toml::table table;
   try {
-    table = toml::parse(content.str(), path);
+    table = toml::parse(content, path);
   } catch (const toml::parse_error& problem) {
     throw Error(path + ", line " + std::to_string(problem.source().begin.line) +
                 ": is no sound TOML: " + std::string(problem.description()));

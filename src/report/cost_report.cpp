@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "cost/gate_count.hpp"
+#include "report/csv.hpp"
 #include "report/json.hpp"
 #include "report/text_table.hpp"
 
@@ -198,11 +199,10 @@ std::string cost_csv(const CostStudy& study) {
     for (const RoleCost& role : study.costs[i].roles) {
       const Counts& c = role.counts;
       const EnergySplit& e = role.energy;
-      text += fmt::format(
-          "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n", csv_field(study.names[i]),
-          csv_field(role.role), csv_field(role.arithmetic), c.multiplications, c.additions,
-          c.conversions, c.elementwise, c.register_bytes, c.sram_bytes, c.dram_bytes, e.multiply,
-          e.accumulate, e.convert, e.elementwise, e.registers, e.sram, e.dram, e.total());
+      text += csv_row(study.names[i], role.role, role.arithmetic, c.multiplications, c.additions,
+                      c.conversions, c.elementwise, c.register_bytes, c.sram_bytes, c.dram_bytes,
+                      e.multiply, e.accumulate, e.convert, e.elementwise, e.registers, e.sram,
+                      e.dram, e.total());
     }
   }
   return text;

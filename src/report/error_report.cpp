@@ -6,6 +6,7 @@
 #include <cmath>
 #include <map>
 
+#include "report/csv.hpp"
 #include "report/json.hpp"
 #include "report/text_table.hpp"
 
@@ -109,12 +110,11 @@ std::string products_csv(const std::vector<ProductRow>& rows) {
       "max_abs,mean_step,mean_step_error,closed_form,nmse,gain,zeros,flushed,not_finite\n";
   for (const ProductRow& row : rows) {
     const ProductErrors& e = row.errors;
-    text += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n",
-                        csv_field(row.operands), csv_field(row.arith), row.is_enumerated ? 1 : 0,
-                        e.pairs, e.bias, e.bias_error, e.mean_abs, e.mean_abs_error, e.rms,
-                        e.variance, e.max_abs, e.mean_step, e.mean_step_error,
-                        row.closed ? fmt::format("{}", row.closed->mean_error) : "", e.nmse, e.gain,
-                        e.zeros, e.flushed, e.not_finite);
+    text +=
+        csv_row(row.operands, row.arith, row.is_enumerated ? 1 : 0, e.pairs, e.bias, e.bias_error,
+                e.mean_abs, e.mean_abs_error, e.rms, e.variance, e.max_abs, e.mean_step,
+                e.mean_step_error, row.closed ? row.closed->mean_error : std::nan(""), e.nmse,
+                e.gain, e.zeros, e.flushed, e.not_finite);
   }
   return text;
 }
@@ -154,9 +154,8 @@ std::string dots_csv(const std::vector<DotRow>& rows) {
       "operands,arith,length,dots,snr_db,snr_db_error,gain,gained_snr_db,not_finite\n";
   for (const DotRow& row : rows) {
     const DotErrors& e = row.errors;
-    text += fmt::format("{},{},{},{},{},{},{},{},{}\n", csv_field(row.operands),
-                        csv_field(row.arith), row.length, e.dots, e.snr_db, e.snr_db_error, e.gain,
-                        e.gained_snr_db, e.not_finite);
+    text += csv_row(row.operands, row.arith, row.length, e.dots, e.snr_db, e.snr_db_error, e.gain,
+                    e.gained_snr_db, e.not_finite);
   }
   return text;
 }
@@ -248,11 +247,9 @@ std::string offsets_csv(const std::vector<OffsetRow>& rows) {
       "operands,k,l,papers,bias,mean_abs,rms,nmse,gain,dots_snr_db,dots_snr_db_error,dots_gain\n";
   for (const OffsetRow& row : rows) {
     for (const OffsetErrors& cell : row.grid) {
-      text +=
-          fmt::format("{},{},{},{},{},{},{},{},{},{},{},{}\n", csv_field(row.operands), cell.k,
-                      cell.l, cell.is_papers() ? 1 : 0, cell.products.bias, cell.products.mean_abs,
-                      cell.products.rms, cell.products.nmse, cell.products.gain, cell.dots.snr_db,
-                      cell.dots.snr_db_error, cell.dots.gain);
+      text += csv_row(row.operands, cell.k, cell.l, cell.is_papers() ? 1 : 0, cell.products.bias,
+                      cell.products.mean_abs, cell.products.rms, cell.products.nmse,
+                      cell.products.gain, cell.dots.snr_db, cell.dots.snr_db_error, cell.dots.gain);
     }
   }
   return text;

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <vector>
 
+#include "report/csv.hpp"
 #include "report/json.hpp"
 #include "report/text_table.hpp"
 
@@ -89,13 +90,6 @@ Json result_json(const Result& result) {
   return json;
 }
 
-std::string csv_field(const std::string& text) {
-  if (text.find_first_of(",\"\n") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' ? "\"\"" : std::string(1, c);
-  return quoted + '"';
-}
-
 std::string evaluation_table(const Evaluation& evaluation) {
   const Result& reference = evaluation.reference;
   TextTable table(
@@ -157,10 +151,7 @@ std::string evaluation_csv(const Evaluation& evaluation) {
   text += "\n";
   const auto add = [&](const Result& result) {
     text += csv_field(result.arith) + "," + csv_field(result.plan);
-    for (const Metric& metric : metrics()) {
-      const double value = metric.value(result);
-      text += std::isnan(value) ? "," : fmt::format(",{}", value);
-    }
+    for (const Metric& metric : metrics()) text += "," + csv_field(metric.value(result));
     text += "\n";
   };
   add(evaluation.reference);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "report/csv.hpp"
 #include "report/json.hpp"
 #include "report/text_table.hpp"
 
@@ -90,11 +91,10 @@ std::string hardware_csv(const std::vector<HardwareRow>& rows) {
       "arith,unit,technology,cells,area,area_sd,delay,delay_sd,pj,pj_sd,pj_glitch_free,"
       "pj_glitch_free_sd,repeats,missed\n";
   for (const HardwareRow& row : rows) {
-    text += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n", csv_field(row.arith),
-                        unit_kind_name(row.kind), csv_field(row.technology), row.cells,
-                        row.area.mean, row.area.deviation, row.delay.mean, row.delay.deviation,
-                        row.pj.mean, row.pj.deviation, row.pj_glitch_free.mean,
-                        row.pj_glitch_free.deviation, row.repeats, row.missed);
+    text += csv_row(row.arith, unit_kind_name(row.kind), row.technology, row.cells, row.area.mean,
+                    row.area.deviation, row.delay.mean, row.delay.deviation, row.pj.mean,
+                    row.pj.deviation, row.pj_glitch_free.mean, row.pj_glitch_free.deviation,
+                    row.repeats, row.missed);
   }
   return text;
 }

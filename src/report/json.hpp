@@ -18,7 +18,4 @@ inline std::string json_text(const Json& document) {
 // "arith", "plan" and every metric.
 Json result_json(const Result& result);
 
-// A field of CSV, quoted where it must be.
-std::string csv_field(const std::string& text);
-
 }  // namespace napier

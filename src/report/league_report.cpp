@@ -8,6 +8,7 @@
 #include <numeric>
 #include <vector>
 
+#include "report/csv.hpp"
 #include "report/json.hpp"
 #include "report/text_table.hpp"
 
@@ -171,11 +172,10 @@ std::string league_csv(std::span<const League> leagues) {
     for (const size_t i : ranking(league)) {
       const Result& result = league.evaluation.results[i];
       const Entrant& entrant = league.entrants[i];
-      text += fmt::format("\"{}\",\"{}\",\"{}\",{},{},{},{},{},{},{},{},{}\n",
-                          file_name(league.evaluation.model), file_name(league.evaluation.text),
-                          entrant.subject.name, entrant.weight_bits, entrant.activation_bits,
-                          entrant.share, result.perplexity, result.perplexity_error, result.kl.mean,
-                          result.kls.p99, result.top1.mean, result.tokens_per_second);
+      text += csv_row(file_name(league.evaluation.model), file_name(league.evaluation.text),
+                      entrant.subject.name, entrant.weight_bits, entrant.activation_bits,
+                      entrant.share, result.perplexity, result.perplexity_error, result.kl.mean,
+                      result.kls.p99, result.top1.mean, result.tokens_per_second);
     }
   }
   return text;

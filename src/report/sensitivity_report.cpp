@@ -10,6 +10,7 @@
 #include <map>
 #include <set>
 
+#include "report/csv.hpp"
 #include "report/json.hpp"
 #include "report/plots.hpp"
 #include "report/text_table.hpp"
@@ -170,11 +171,13 @@ std::string sensitivity_table(const Sensitivity& sensitivity) {
                   evaluation.text, evaluation.units, evaluation.context, evaluation.scored);
   for (size_t i = 0; i < sensitivity.arithmetics.size(); ++i) {
     const ArithmeticSensitivity& entry = sensitivity.arithmetics[i];
-    text += fmt::format(
-        "\n{}: everywhere, the loss changes by {:+.3f} and KL is {:.3f}, in "
-        "thousandths of a nat\n",
-        entry.arith, 1000 * evaluation.results[i].loss_change.mean,
-        1000 * evaluation.results[i].kl.mean);
+    const Result& everywhere = evaluation.results[i];
+    text += std::isfinite(everywhere.kl.mean)
+                ? fmt::format(
+                      "\n{}: everywhere, the loss changes by {:+.3f} and KL is {:.3f}, in "
+                      "thousandths of a nat\n",
+                      entry.arith, 1000 * everywhere.loss_change.mean, 1000 * everywhere.kl.mean)
+                : fmt::format("\n{}: everywhere, the logits are not numbers\n", entry.arith);
     for (const View& view : k_views) {
       const Grid grid = view_grid(sensitivity, i, view);
       if (is_empty(grid)) continue;
@@ -254,10 +257,9 @@ std::string sensitivity_csv(const Sensitivity& sensitivity) {
       const auto matmul = std::find_if(sensitivity.matmuls.begin(), sensitivity.matmuls.end(),
                                        [&](const auto& m) { return m.name == part.name; });
       const bool has_snr = part.part == Part::matmul && matmul != sensitivity.matmuls.end();
-      text += fmt::format("{},{},{},{},{},{},{}\n", csv_field(entry.arith), part_name(part.part),
-                          csv_field(part.name), has_snr ? fmt::format("{}", matmul->snr[i]) : "",
-                          part.result.kl.mean, part.result.loss_change.mean,
-                          part.result.loss_change.error);
+      text +=
+          csv_row(entry.arith, part_name(part.part), part.name, has_snr ? matmul->snr[i] : k_nan,
+                  part.result.kl.mean, part.result.loss_change.mean, part.result.loss_change.error);
     }
   }
   return text;

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <vector>
 
+#include "report/csv.hpp"
 #include "report/json.hpp"
 #include "report/text_table.hpp"
 
@@ -132,10 +133,8 @@ std::string sweep_csv(const SweepResults& results) {
   std::string text = "model,source,arith,plan,metric,value\n";
   for (const SweepResults::Value& value : results.values) {
     const SweepResults::Named& subject = results.subjects.at(value.subject);
-    text += fmt::format("{},{},{},{},{},{}\n", csv_field(results.models.at(value.model).path),
-                        csv_field(results.sources.at(value.source).name), csv_field(subject.name),
-                        csv_field(subject.detail), value.metric,
-                        std::isnan(value.value) ? "" : fmt::format("{}", value.value));
+    text += csv_row(results.models.at(value.model).path, results.sources.at(value.source).name,
+                    subject.name, subject.detail, value.metric, value.value);
   }
   return text;
 }

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "report/csv.hpp"
 #include "report/json.hpp"
 #include "report/text_table.hpp"
 
@@ -21,7 +22,7 @@ Json answer_json(const TaskEvaluation& evaluation, const Answer& answer) {
   Json json = {{"right", answer.right}};
   if (evaluation.choice) {
     json["log_likelihoods"] = answer.log_likelihoods;
-    json["chosen"] = answer.chosen;
+    json["chosen"] = answer.chosen[0] == k_no_choice ? Json(nullptr) : Json(answer.chosen);
   } else {
     json["text"] = answer.text;
     json["found"] = answer.found;
@@ -47,10 +48,6 @@ Json result_json(const TaskEvaluation& evaluation, const TaskResult& result) {
           {"coverage", result.coverage},
           {"measures", std::move(measures)},
           {"answers", std::move(answers)}};
-}
-
-std::string optional_number(double value) {
-  return std::isnan(value) ? "" : fmt::format("{}", value);
 }
 
 }  // namespace
@@ -111,11 +108,9 @@ std::string task_csv(std::span<const TaskEvaluation> evaluations) {
       for (size_t m = 0; m < 2; ++m) {
         const Estimate& e = result.accuracy[m];
         const Flips flips = flips_between(evaluation.reference, result, m);
-        text += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{}\n", csv_field(evaluation.model),
-                            evaluation.task, csv_field(result.arith), evaluation.measures[m],
-                            result.answers.size(), e.mean, optional_number(e.error),
-                            optional_number(e.low), optional_number(e.high), flips.changed,
-                            flips.lost.size(), flips.gained.size(), flips.p);
+        text += csv_row(evaluation.model, evaluation.task, result.arith, evaluation.measures[m],
+                        result.answers.size(), e.mean, e.error, e.low, e.high, flips.changed,
+                        flips.lost.size(), flips.gained.size(), flips.p);
       }
     };
     add(evaluation.reference);

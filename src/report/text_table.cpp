@@ -12,6 +12,13 @@ size_t width_of(const std::string& text) {
 
 }  // namespace
 
+void TextTable::add(std::vector<std::string> row) {
+  for (std::string& cell : row) {
+    for (size_t at; (at = cell.find("-nan")) != cell.npos;) cell.erase(at, 1);
+  }
+  rows_.push_back(std::move(row));
+}
+
 std::string TextTable::text() const {
   std::vector<size_t> widths(rows_.front().size());
   for (const auto& row : rows_) {

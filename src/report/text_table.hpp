@@ -11,7 +11,8 @@ class TextTable {
  public:
   explicit TextTable(std::vector<std::string> header) : rows_{std::move(header)} {}
 
-  void add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
+  // A result that is no number may come as "-nan", whose sign says nothing: it is left out.
+  void add(std::vector<std::string> row);
   // With a rule below the header and a newline at each line's end.
   std::string text() const;
 

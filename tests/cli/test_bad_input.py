@@ -137,7 +137,7 @@ def test_texts(evaluation_refused, tmp_path):
 def test_arithmetics_and_plans(evaluation_refused, tmp_path):
     assert "lmul-m99" in evaluation_refused("--arith", "lmul-m99")
     assert "position" in evaluation_refused("--arith", "bf16,x=e4m3:rtzz")
-    assert "nothing to evaluate" in evaluation_refused("--arith", "")
+    assert "nothing to evaluate" in evaluation_refused("--chunks", 1)
     assert "matches no matrix multiplication" in evaluation_refused("--plan", "foo* -> bf16")
     assert "never reached" in evaluation_refused("--plan", "kq* -> bf16; kqv-* -> f32")
     assert "position" in evaluation_refused("--plan", "kq* -> ")
@@ -284,3 +284,105 @@ def test_sums_without_circuit_or_price(refused, sums):
     arith = f"x=e4m3/w=e4m3/acc={sums}"
     assert "not made one by one" in refused("hw", "verilog", arith, "--unit", "step")
     assert "exact or aligned" in refused("cost", "llama-3.1-8b", "--arith", arith)
+
+
+def test_names_that_are_nearly_right(refused, tmp_path):
+    assert "did you mean 'eval'?" in refused("evl", "m.gguf")
+    assert "did you mean 'piqa'?" in refused("tasks", "m.gguf", "--arith", "f32", "--task", "pqa=x")
+    (tmp_path / "sweep.toml").write_text("model = ['m.gguf']\n")
+    assert "did you mean 'models'?" in refused("sweep", tmp_path / "sweep.toml", "--db", "x.db")
+    assert "did you mean 'file'?" in refused("explain", "x=uint8/w=uint8/mul=table(fil=t.txt)")
+
+
+@pytest.mark.parametrize("option", ["--arith", "--jsonl", "--separator", "--output", "--logits"])
+def test_empty_values(evaluation_refused, option):
+    assert f"{option}: the value is empty" in evaluation_refused("--arith", "f32", option, "")
+
+
+@pytest.mark.parametrize("command", [
+    ("sweep", "{}", "--db", "x.db"), ("report", "{}"), ("cost", "llama-3.1-8b", "--prices", "{}"),
+    ("explain", "x=uint8/w=uint8/mul=table(file={})"),
+    ("run", "m.gguf", "-p", "a", "--plan", "{}"),
+    ("tasks", "m.gguf", "--arith", "f32", "--task", "piqa={}"),
+])
+@pytest.mark.parametrize("place, words", [("/tmp", "directory"), ("/dev/zero", "device"),
+                                          ("./no_such.toml", "o such")])
+def test_folders_and_devices_in_place_of_files(refused, command, place, words):
+    if command[0] == "report" and words == "device":
+        words = "database"
+    assert words in refused(*(part.format(place) for part in command))
+
+
+def test_two_results_are_never_in_one_file(refused, model, text, tmp_path):
+    same = tmp_path / "same"
+    for command in (["where", model, "--text", text, "--arith", "f32", "--svg", same],
+                    ["league", model, "--text", text, "--arith", "f32", "--plot", same],
+                    ["error", "--show", "dots", "--lengths", 16, "--svg", same]):
+        assert "written twice" in refused(*command, "--output", same)
+        assert not same.exists()
+
+
+def test_logits_are_never_written_over_an_input(evaluation_refused, model, text, tmp_path):
+    held = tmp_path / "1.npy"
+    held.write_bytes(model.read_bytes())
+    assert "read as an input" in evaluation_refused(
+        "--arith", "bf16", "--logits", tmp_path, "--chunks", 1, model=held)
+    assert held.read_bytes() == model.read_bytes()
+    table = tmp_path / "table.txt"
+    table.write_text(" ".join(str((i >> 8) * (i & 255)) for i in range(65536)))
+    assert "read as an input" in evaluation_refused(
+        "--arith", f"x=uint8@row/w=uint8@row/mul=table(file={table})", "--output", table)
+
+
+def test_more_threads_than_the_machine_runs(refused, model, text):
+    for command in (["eval", model, "--text", text, "--arith", "f32"], ["bench"], ["error"]):
+        assert "cores; give 1 to" in refused(*command, "--threads", 4096)
+
+
+def test_prices_of_rules_that_decide_nothing(refused):
+    assert "decides no matrix multiplication" in refused(
+        "cost", "llama-3.1-8b", "--plan", "nothing -> f32")
+
+
+def test_results_that_are_no_numbers(napier, model, text, tmp_path, shared):
+    """Sums overflow: shown as far as they go, then one sentence and exit code 1."""
+    overflowing = "x=f16:inf/w=f16:inf/acc=e2m2:inf"
+    question = shared("data/tasks/commonsense/piqa.test.json")
+    sweep = tmp_path / "sweep.toml"
+    sweep.write_text(f"models = ['{model}']\narithmetics = ['{overflowing}']\n"
+                     f"[[task]]\ntask = 'piqa'\npath = '{question}'\nlimit = 2\n")
+    on_text = [model, "--text", text, "--arith", overflowing, "--ctx", 128, "--chunks", 1]
+    for command in (["eval", *on_text], ["where", *on_text, "--parts", "role"],
+                    ["league", *on_text],
+                    ["tasks", model, "--arith", overflowing, "--task", f"piqa={question}",
+                     "--limit", 2],
+                    ["sweep", sweep, "--db", tmp_path / "sweep.db"]):
+        done = napier(*command, timeout=120)
+        assert done.returncode == 1, (command, done.stderr)
+        assert "number" in done.stderr and done.stderr.count("\n") == 1, done.stderr
+        assert "-nan" not in done.stdout and done.stdout
+
+
+def test_csv_leaves_out_what_is_no_number(napier, model, text):
+    """One chunk has no standard error."""
+    done = napier("where", model, "--text", text, "--arith", "bf16", "--ctx", 128, "--chunks", 1,
+                  "--parts", "role", "--csv", timeout=120)
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0 and len(lines) > 5
+    for line in lines[1:]:
+        assert "nan" not in line and line.endswith(",") and line.count(",") == 6
+
+
+def test_a_damaged_sweep_database(napier, refused, model, text, tmp_path):
+    import sqlite3
+    sweep, database = tmp_path / "sweep.toml", tmp_path / "sweep.db"
+    sweep.write_text(f"models = ['{model}']\narithmetics = ['bf16']\n"
+                     f"[[text]]\npath = '{text}'\ncontext = 128\nlimit = 1\n")
+    assert napier("sweep", sweep, "--db", database, timeout=120).returncode == 0
+    whole = database.read_bytes()
+    for damage in ("DELETE FROM model", "DELETE FROM subject", "DELETE FROM source",
+                   "UPDATE meta SET value = '{}' WHERE key = 'identity'"):
+        database.write_bytes(whole)
+        with sqlite3.connect(database) as connection:
+            connection.execute(damage)
+        assert "is damaged" in refused("report", database)

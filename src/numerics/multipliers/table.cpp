@@ -9,12 +9,11 @@
 #include <cmath>
 #include <cstring>
 #include <deque>
-#include <fstream>
-#include <iterator>
 #include <mutex>
 
 #include "families.hpp"
 #include "napier/error.hpp"
+#include "numerics/input_file.hpp"
 
 namespace napier {
 namespace {
@@ -60,9 +59,7 @@ std::vector<float> read_numbers(const std::string& path, const std::string& byte
 }
 
 Table read_table(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw Error(path + ": the table of products cannot be read");
-  const std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  const std::string bytes = read_input_file(path, "the table of products", k_settings_limit);
   Table table{path, {}, {}};
   if (!bytes.empty() && is_text(bytes)) {
     table.as_signed = read_numbers(path, bytes);
