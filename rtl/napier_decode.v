@@ -2,7 +2,7 @@
 // significand's top bit set unless the number is zero, infinite or not one.
 module napier_decode #(
     parameter E = 8,           // exponent bits, at least 1
-    parameter M = 23,          // mantissa bits, at least 1
+    parameter M = 23,          // mantissa bits; 0 where there are no specials, and subnormals kept
     parameter BIAS = 127,
     parameter SPECIALS = 0,    // 0 ieee, 1 fn, 2 fnuz, 3 none
     parameter SUBNORMALS = 1,  // 0 none, 1 keep, 2 flush to zero, 3 take their bits as normal ones'
@@ -17,7 +17,7 @@ module napier_decode #(
     output is_nan
 );
   wire [E-1:0] field = code[E+M-1:M];
-  wire [M-1:0] mantissa = code[M-1:0];
+  wire [M:0] mantissa = code[M:0] & ((1 << M) - 1);  // and a zero, so that there is a bit
   wire top = &field;
   assign sign = code[E+M];
   assign is_infinite = SPECIALS == 0 && top && mantissa == 0;
@@ -28,15 +28,18 @@ module napier_decode #(
   wire low = field == 0;
   assign is_zero = code[E+M-1:0] == 0 || (low && SUBNORMALS == 2);
   generate
-    if (SUBNORMALS == 1) begin : keep
+    if (M == 0) begin : power
+      assign significand = 1'b1;
+      assign exponent = $signed({1'b0, field}) - BIAS;
+    end else if (SUBNORMALS == 1) begin : keep
       wire [M:0] shifted;
       wire [$clog2(M+1)-1:0] count;
       napier_normalise #(.N(M + 1)) normalise (
-          .in({1'b0, mantissa}), .out(shifted), .count(count));
-      assign significand = low ? shifted : {1'b1, mantissa};
+          .in(mantissa), .out(shifted), .count(count));
+      assign significand = low ? shifted : mantissa | (1 << M);
       assign exponent = low ? 1 - BIAS - $signed({1'b0, count}) : $signed({1'b0, field}) - BIAS;
     end else begin : take
-      assign significand = {1'b1, mantissa};
+      assign significand = mantissa | (1 << M);
       assign exponent = $signed({1'b0, field}) - BIAS;
     end
   endgenerate

@@ -17,12 +17,16 @@ struct HardwareOptions {
   std::vector<std::string> technologies;  // liberty files
   int vectors = 1000;                     // operations that energy is measured over
   int repeats = 3;                        // syntheses, with names shuffled
-  double delay = 0;  // ns to be met, with the least area that does; 0: least area
+  // What each unit is made for: 0, least area; above, so many ns, with the least area that meets
+  // them; k_equal_delay, as many ns as the slowest unit of a kind needs at its fastest.
+  std::vector<double> delays = {0};
   uint64_t seed = 1614;
   std::function<void(std::string_view what, double done)> on_progress;
 
   void check() const;  // throws Error
 };
+
+constexpr double k_equal_delay = -1;
 
 struct MeanAndDeviation {
   double mean = 0;
@@ -32,9 +36,12 @@ struct MeanAndDeviation {
 struct HardwareRow {
   std::string arith;
   UnitKind kind = UnitKind::wide;
+  Timing timing = Timing::combinational;
+  int lanes = 1;  // products an operation
   std::string technology;
+  double target = 0;  // ns to be met; 0: least area
   int repeats = 0;
-  int missed = 0;  // syntheses that do not meet the delay asked for
+  int missed = 0;  // syntheses that do not meet the target
   double cells = 0;
   MeanAndDeviation area;   // um^2
   MeanAndDeviation delay;  // ns
@@ -45,6 +52,7 @@ struct HardwareRow {
 struct UnitRequest {
   std::string arith;
   UnitKind kind = UnitKind::wide;
+  Timing timing = Timing::combinational;
 };
 
 // What a unit is given, operation after operation: the operands of a row in order, sums running

@@ -1,6 +1,8 @@
 // napier hw: circuits of arithmetics: Verilog, proof by simulation, area, delay and energy.
 #include <fmt/format.h>
 
+#include <charconv>
+
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -28,6 +30,7 @@ struct HwArguments {
   std::string output;
   int64_t vectors = 1000000;
   bool icarus = false;
+  bool pipelined = false;
   bool json = false;
   bool csv = false;
   std::string law = "gaussian";
@@ -35,14 +38,19 @@ struct HwArguments {
   std::string text;
   std::string matmul = "*";
   std::string prices;
+  std::string delays = "0,equal";
   HardwareOptions options;
 };
+
+Timing timing_of(const HwArguments& arguments) {
+  return arguments.pipelined ? Timing::pipelined : Timing::combinational;
+}
 
 std::vector<UnitRequest> requests_of(const HwArguments& arguments) {
   std::vector<UnitRequest> requests;
   for (const std::string& kind : split_list(arguments.kinds)) {
     for (const std::string& arith : split_list(arguments.arithmetics)) {
-      requests.push_back({arith, parse_unit_kind(kind)});
+      requests.push_back({arith, parse_unit_kind(kind), timing_of(arguments)});
     }
   }
   return requests;
@@ -51,7 +59,8 @@ std::vector<UnitRequest> requests_of(const HwArguments& arguments) {
 void run_verilog(const HwArguments& arguments) {
   Files files;
   Output output(arguments.output, files);
-  output.write(make_unit(arguments.arithmetics, parse_unit_kind(arguments.kinds)).verilog());
+  const UnitKind kind = parse_unit_kind(arguments.kinds);
+  output.write(make_unit(arguments.arithmetics, kind, timing_of(arguments)).verilog());
 }
 
 void run_check(const HwArguments& arguments) {
@@ -60,7 +69,7 @@ void run_check(const HwArguments& arguments) {
   }
   bool failed = false;
   for (const UnitRequest& request : requests_of(arguments)) {
-    const HardwareUnit unit = make_unit(request.arith, request.kind);
+    const HardwareUnit unit = make_unit(request.arith, request.kind, request.timing);
     const WorkFolder folder;
     bool exhaustive = false;
     const Stimulus stimulus = make_vectors(unit, arguments.vectors, 1614, exhaustive);
@@ -105,6 +114,15 @@ std::vector<OperandBlock> operands_for(const HwArguments& arguments, std::string
   return blocks;
 }
 
+double delay_of(const std::string& text) {
+  if (text == "equal") return k_equal_delay;
+  double delay = 0;
+  const char* const end = text.data() + text.size();
+  const auto [at, error] = std::from_chars(text.data(), end, delay);
+  if (error == std::errc{} && at == end && delay >= 0) return delay;
+  throw Error("--delay: '" + text + "' is neither a number of ns from 0 on nor equal");
+}
+
 void run_report(HwArguments& arguments) {
   HardwareOptions& options = arguments.options;
   if (options.technologies.empty()) {
@@ -114,6 +132,10 @@ void run_report(HwArguments& arguments) {
           "qflow-tech-osu018");
     }
     options.technologies.emplace_back(k_osu018);
+  }
+  options.delays.clear();
+  for (const std::string& text : split_list(arguments.delays)) {
+    options.delays.push_back(delay_of(text));
   }
   options.check();
   const std::vector<UnitRequest> requests = requests_of(arguments);
@@ -145,12 +167,19 @@ void run_report(HwArguments& arguments) {
   }
 }
 
+void add_pipelined(CLI::App& command, HwArguments& arguments) {
+  command.add_flag("--pipelined", arguments.pipelined,
+                   "with registers before, between and after the stages");
+}
+
 void add_units(CLI::App& command, HwArguments& arguments, const char* arith_help) {
   command.add_option("--arith", arguments.arithmetics, arith_help)->required()->type_name("LIST");
   command
-      .add_option("--unit", arguments.kinds, "kinds of unit: raw, same, wide, step, add, convert")
+      .add_option("--unit", arguments.kinds,
+                  "kinds of unit: raw, same, wide, step, dot, add, convert")
       ->type_name("LIST")
       ->capture_default_str();
+  add_pipelined(command, arguments);
 }
 
 }  // namespace
@@ -170,8 +199,9 @@ void add_hw(CLI::App& app) {
   part->add_option("arith", verilog->arithmetics, "an arithmetic, or int2 to int16")
       ->required()
       ->type_name("ARITH");
-  part->add_option("--unit", verilog->kinds, "raw, same, wide, step, add or convert")
+  part->add_option("--unit", verilog->kinds, "raw, same, wide, step, dot, add or convert")
       ->capture_default_str();
+  add_pipelined(*part, *verilog);
   part->add_option("--output", verilog->output, "write there instead of stdout")->type_name("FILE");
   part->footer("Example: napier hw verilog lmul-m4 --unit step --output lmul.v");
   part->callback([verilog] { run_verilog(*verilog); });
@@ -192,7 +222,10 @@ void add_hw(CLI::App& app) {
                    "liberty files (.lib, .lib.gz); without it, Debian's osu018")
       ->delimiter(',')
       ->type_name("FILE,...");
-  part->add_option("--delay", report->options.delay, "ns to be met; 0: least area")
+  part->add_option("--delay", report->delays,
+                   "what units are made for: 0, least area; ns to be met; equal: the ns that the "
+                   "slowest of a kind needs")
+      ->type_name("LIST")
       ->capture_default_str();
   part->add_option("--repeats", report->options.repeats,
                    "syntheses, with shuffled names and other scripts")

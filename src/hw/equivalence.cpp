@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <random>
 
 #include "napier/error.hpp"
@@ -38,17 +39,46 @@ std::vector<uint64_t> edges(const Format& format) {
   return codes;
 }
 
+// Codes of `bits` in one number, the first lowest.
+std::string hexadecimal(std::span<const uint64_t> codes, int bits) {
+  const size_t all = codes.size() * static_cast<size_t>(bits);
+  std::string digits((all + 3) / 4, '0');
+  for (size_t i = 0; i < all; ++i) {
+    const uint64_t code = codes[i / static_cast<size_t>(bits)];
+    if ((code >> (i % static_cast<size_t>(bits)) & 1) == 0) continue;
+    char& digit = digits[digits.size() - 1 - i / 4];
+    const int value = (digit <= '9' ? digit - '0' : digit - 'a' + 10) + (1 << i % 4);
+    digit = "0123456789abcdef"[value];
+  }
+  return digits;
+}
+
 }  // namespace
+
+void Stimulus::add(std::span<const uint64_t> x_codes, std::span<const uint64_t> w_codes,
+                   uint64_t sum_code) {
+  x.insert(x.end(), x_codes.begin(), x_codes.end());
+  w.insert(w.end(), w_codes.begin(), w_codes.end());
+  sum.push_back(sum_code);
+}
+
+std::string Stimulus::line(const HardwareUnit& unit, size_t i) const {
+  return hexadecimal(x_of(i), unit.x_bits()) + " " + hexadecimal(w_of(i), unit.w_bits()) +
+         fmt::format(" {:x}", sum[i]);
+}
 
 Stimulus make_vectors(const HardwareUnit& unit, int64_t count, uint64_t seed, bool& exhaustive) {
   std::mt19937_64 random(seed);
   Stimulus stimulus;
   const bool has_sum = unit.sum_bits() > 0;
   std::vector<uint64_t> sums;
-  if (has_sum && !unit.is_integer()) sums = edges(unit.arithmetic().accumulator.cast.format);
+  const bool is_fixed = !unit.is_integer() && unit.arithmetic().accumulator.is_exact;
+  if (has_sum && !unit.is_integer() && !is_fixed) {
+    sums = edges(unit.arithmetic().accumulator.cast.format);
+  }
   // A sum that is anything, or at an edge, or near minus the product of the last vector: its own
   // product alone, from a sum of zero, with a few last bits changed.
-  const auto sum_for = [&](uint64_t x, uint64_t w) -> uint64_t {
+  const auto sum_for = [&](auto x, auto w) -> uint64_t {
     if (!has_sum) return 0;
     const uint64_t kind = random() % 4;
     if (kind == 0 && !sums.empty()) return sums[random() % sums.size()];
@@ -58,12 +88,39 @@ Stimulus make_vectors(const HardwareUnit& unit, int64_t count, uint64_t seed, bo
     return (product ^ sign ^ (random() % 16) ^ (kind == 3 ? random() & 0xFFFF : 0)) &
            mask(unit.sum_bits());
   };
-  exhaustive = unit.x_bits() + unit.w_bits() <= 16;
+  stimulus.lanes = static_cast<size_t>(unit.lanes());
+  exhaustive = unit.lanes() == 1 && unit.x_bits() + unit.w_bits() <= 16;
   if (exhaustive) {
     for (uint64_t x = 0; x <= mask(unit.x_bits()); ++x) {
       for (uint64_t w = 0; w <= mask(unit.w_bits()); ++w) {
-        stimulus.push_back({x, w, sum_for(x, w)});
+        stimulus.add(x, w, sum_for(x, w));
       }
+    }
+    return stimulus;
+  }
+  if (unit.lanes() > 1) {
+    std::vector<uint64_t> x_edges, w_edges;
+    if (!unit.is_integer()) x_edges = edges(unit.arithmetic().x.cast.format);
+    if (!unit.is_integer()) w_edges = edges(unit.arithmetic().w.cast.format);
+    const auto draw = [&](std::vector<uint64_t>& codes, const std::vector<uint64_t>& at_edges,
+                          int bits, uint64_t kind) {
+      const uint64_t base = random();
+      const uint64_t sign = uint64_t{1} << (bits - 1);
+      const uint64_t few = (uint64_t{1} << std::max(1, bits - 3)) - 1;
+      for (uint64_t& code : codes) {
+        const uint64_t any = random();
+        code = kind == 0 && !at_edges.empty() && any % 4 != 0 ? at_edges[random() % at_edges.size()]
+               : kind <= 1                                    ? any
+                                                              : (base ^ (any & (sign | few)));
+        code &= mask(bits);
+      }
+    };
+    std::vector<uint64_t> x(stimulus.lanes), w(stimulus.lanes);
+    while (static_cast<int64_t>(stimulus.size()) < count) {
+      const uint64_t kind = random() % 8;
+      draw(x, x_edges, unit.x_bits(), kind);
+      draw(w, w_edges, unit.w_bits(), kind);
+      stimulus.add(x, w, sum_for(std::span<const uint64_t>(x), std::span<const uint64_t>(w)));
     }
     return stimulus;
   }
@@ -75,7 +132,7 @@ Stimulus make_vectors(const HardwareUnit& unit, int64_t count, uint64_t seed, bo
     const auto x_edges = edges(adds ? sum : converts ? k_f32 : arithmetic.x.cast.format);
     for (const uint64_t x : x_edges) {
       for (const uint64_t w : edges(adds ? sum : arithmetic.w.cast.format)) {
-        stimulus.push_back({x, converts ? 0 : w, sum_for(x, w)});
+        stimulus.add(x, converts ? 0 : w, sum_for(x, w));
       }
     }
   }
@@ -86,7 +143,7 @@ Stimulus make_vectors(const HardwareUnit& unit, int64_t count, uint64_t seed, bo
     if (unit.kind() == UnitKind::add && random() % 2 == 0) {
       w = x ^ (uint64_t{1} << (unit.x_bits() - 1)) ^ (random() % 64);
     }
-    stimulus.push_back({x, w, sum_for(x, w)});
+    stimulus.add(x, w, sum_for(x, w));
   }
   return stimulus;
 }
@@ -95,35 +152,43 @@ Equivalence check_equivalence(const HardwareUnit& unit, const std::string& veril
                               const Stimulus& stimulus, const WorkFolder& folder, bool icarus) {
   need_tools({icarus ? "iverilog" : "verilator"});
   std::string vectors;
-  for (const auto& [x, w, sum] : stimulus) {
-    vectors += fmt::format("{:x} {:x} {:x} {:x}\n", x, w, sum, unit.evaluate(x, w, sum));
+  for (size_t i = 0; i < stimulus.size(); ++i) {
+    const uint64_t expected = unit.evaluate(stimulus.x_of(i), stimulus.w_of(i), stimulus.sum[i]);
+    vectors += stimulus.line(unit, i) + fmt::format(" {:x}\n", expected);
   }
   write_whole(folder.path("vectors.txt"), vectors);
   write_whole(folder.path("dut.v"), verilog);
   const bool has_sum = unit.sum_bits() > 0;
+  // A pipeline is given an operation every cycle: what comes out belongs to an earlier one.
   // Verilator 5.006 does not see what $fscanf changes: hence the copies.
   write_whole(
       folder.path("check.v"),
       fmt::format(
           "`timescale 1ns/1ps\nmodule check;\n"
-          "  integer file, found;\n  reg [63:0] x, w, s, expected, bad, seen;\n"
-          "  reg [63:0] read_x, read_w, read_s;\n"
-          "  wire [{0}:0] out;\n"
-          "  unit dut (.x(x[{1}:0]), .w(w[{2}:0]), {3}.out(out));\n"
-          "  initial begin\n    file = $fopen(\"vectors.txt\", \"r\");\n    bad = 0;\n    seen = "
-          "0;\n"
+          "  integer file, found, applied, seen, cycle, bad;\n  reg clock;\n"
+          "  reg [{1}:0] x, read_x;\n  reg [{2}:0] w, read_w;\n"
+          "  reg [63:0] s, read_s, expected;\n  reg [63:0] history [0:15];\n"
+          "  wire [{0}:0] out;\n  wire [63:0] due = history[seen % 16];\n"
+          "  unit dut ({4}.x(x), .w(w), {3}.out(out));\n"
+          "  initial begin\n    file = $fopen(\"vectors.txt\", \"r\");\n    bad = 0;\n"
+          "    seen = 0;\n    applied = 0;\n    cycle = 0;\n    clock = 0;\n"
           "    found = $fscanf(file, \"%h %h %h %h\", read_x, read_w, read_s, expected);\n"
-          "    while (found == 4) begin\n"
-          "      x = read_x;\n      w = read_w;\n      s = read_s;\n      #100;\n      seen = seen "
-          "+ 1;\n"
-          "      if (out !== expected[{0}:0]) begin\n        bad = bad + 1;\n"
-          "        if (bad == 1) $display(\"FIRST x=%h w=%h sum=%h gives %h, not %h\", x, w, s, "
-          "out, expected);\n"
-          "      end\n      found = $fscanf(file, \"%h %h %h %h\", read_x, read_w, read_s, "
-          "expected);\n    end\n"
+          "    while (found == 4 || seen < applied) begin\n"
+          "      if (found == 4) begin\n        x = read_x;\n        w = read_w;\n"
+          "        s = read_s;\n        history[applied % 16] = expected;\n"
+          "        applied = applied + 1;\n      end\n"
+          "      #50;\n      clock = 1;\n      #50;\n      clock = 0;\n"
+          "      cycle = cycle + 1;\n      if (cycle > {5}) begin\n"
+          "        if (out !== due[{0}:0]) begin\n          bad = bad + 1;\n"
+          "          if (bad == 1) $display(\"FIRST %0d gives %h, not %h\", seen, out, due);\n"
+          "        end\n        seen = seen + 1;\n      end\n"
+          "      if (found == 4)\n"
+          "        found = $fscanf(file, \"%h %h %h %h\", read_x, read_w, read_s, expected);\n"
+          "    end\n"
           "    $display(\"SEEN %0d BAD %0d\", seen, bad);\n    $finish;\n  end\nendmodule\n",
-          unit.out_bits() - 1, unit.x_bits() - 1, unit.w_bits() - 1,
-          has_sum ? fmt::format(".sum(s[{}:0]), ", unit.sum_bits() - 1) : ""));
+          unit.out_bits() - 1, unit.lanes() * unit.x_bits() - 1, unit.lanes() * unit.w_bits() - 1,
+          has_sum ? fmt::format(".sum(s[{}:0]), ", unit.sum_bits() - 1) : "",
+          unit.latency() > 0 ? ".clock(clock), " : "", std::max(0, unit.latency() - 1)));
   std::string text;
   if (icarus) {
     run_tool({"iverilog", "-g2005", "-o", "check", "check.v", "dut.v"}, folder.path());
@@ -145,7 +210,11 @@ Equivalence check_equivalence(const HardwareUnit& unit, const std::string& veril
   result.vectors = seen;
   result.mismatches = bad;
   if (const size_t first = text.find("FIRST "); first != text.npos) {
-    result.first = text.substr(first + 6, text.find('\n', first) - first - 6);
+    char* end = nullptr;
+    const size_t at_fault = std::strtoull(text.c_str() + first + 6, &end, 10);
+    const std::string_view rest(end);
+    result.first = "x, w, sum = " + stimulus.line(unit, std::min(at_fault, stimulus.size() - 1)) +
+                   std::string(rest.substr(0, rest.find('\n')));
   }
   return result;
 }

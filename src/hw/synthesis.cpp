@@ -169,6 +169,32 @@ std::vector<double> toggles_of(const std::string& vcd, int nets) {
   return toggles;
 }
 
+// Of net.v: the longest path, or the shortest cycle that its registers allow.
+double delay_of(const HardwareUnit& unit, const WorkFolder& folder) {
+  constexpr double period = 1e6;  // ns, more than any needs
+  const bool has_clock = unit.latency() > 0;
+  write_whole(
+      folder.path("unit.tcl"),
+      fmt::format(
+          "set_cmd_units -time ns\nread_liberty cells.lib\nread_verilog net.v\nlink_design unit\n"
+          "{}report_checks {} -path_delay max -format end -digits 4\n",
+          has_clock ? fmt::format("create_clock -period {} [get_ports clock]\n", period) : "",
+          has_clock ? "" : "-unconstrained"));
+  const std::string report = run_tool({"sta", "-exit", "unit.tcl"}, folder.path());
+  // Endpoint (its cell), required, actual, slack; without a clock "INF" is required.
+  const size_t rule = report.find("-----", report.find("Endpoint"));
+  std::istringstream line(report.substr(std::min(report.size(), report.find('\n', rule))));
+  std::string word;
+  double actual = 0;
+  double slack = 0;
+  while (line >> word && !word.ends_with(')')) {
+  }
+  line >> word >> actual;
+  if (has_clock) line >> slack;
+  if (!line) throw Error("OpenSTA reports no path of " + unit.name(), Blame::environment);
+  return has_clock ? period - slack : actual;
+}
+
 }  // namespace
 
 Technology load_technology(const std::string& path, const WorkFolder& folder) {
@@ -192,30 +218,31 @@ Technology load_technology(const std::string& path, const WorkFolder& folder) {
   return technology;
 }
 
-Synthesis synthesise(const HardwareUnit& unit, const Technology& technology, double target,
+Synthesis synthesise(const HardwareUnit& unit, const Technology& technology, Aim aim, double target,
                      uint64_t seed, const WorkFolder& folder) {
   need_tools({"yosys", "sta"});
   write_whole(folder.path("unit.v"), unit.verilog());
   const std::string shuffle =
       seed == 0 ? "" : fmt::format("rename -scramble-name -seed {}\n", seed % 1000000 + 1);
-  // abc's own script, and others of the kind that its users write.
-  constexpr std::array k_scripts = {
-      "",
-      "+strash;ifraig;scorr;dc2;dc2;dch,-f;strash;map,{D}",
-      "+strash;balance;rewrite;refactor;balance;rewrite,-z;balance;refactor,-z;balance;dch,-f;map,{"
-      "D}",
-      "+strash;&get,-n;&fraig,-x;&put;dc2;dc2;dch,-f;map,{D}",
+  // As yosys' own script begins, and others of the kind that abc's users write.
+  constexpr std::array k_beginnings = {
+      "strash;ifraig;scorr;dc2;dch,-f",
+      "strash;ifraig;scorr;dc2;dc2;dch,-f",
+      "strash;balance;rewrite;refactor;balance;rewrite,-z;balance;refactor,-z;balance;dch,-f",
+      "strash;&get,-n;&fraig,-x;&put;dc2;dc2;dch,-f",
   };
-  std::string script = k_scripts[seed % k_scripts.size()];
-  if (!script.empty()) {
-    script = " -script " + script + (target > 0 ? ";buffer;upsize,{D};dnsize,{D}" : "");
-  }
-  const std::string delay = target > 0 ? fmt::format(" -D {}", std::lround(1000 * target)) : "";
+  const std::string script =
+      fmt::format("+{};{}{}", k_beginnings[seed % k_beginnings.size()],
+                  aim == Aim::speed ? "map,-B,0.9,{D}" : "amap",
+                  aim == Aim::area ? "" : ";topo;buffer,-c;topo;upsize,{D};dnsize,{D}");
+  const std::string delay =
+      aim == Aim::area ? "" : fmt::format(" -D {}", std::max(1L, std::lround(1000 * target)));
   write_whole(folder.path("unit.ys"),
               fmt::format("read_verilog unit.v\nhierarchy -top unit\nsynth -flatten -top unit\n"
-                          "{}abc -liberty cells.lib{}{}\nopt_clean -purge\nsplitnets\n"
+                          "{}{}abc -liberty cells.lib{} -script {}\nopt_clean -purge\nsplitnets\n"
                           "rename -enumerate -pattern n%\nwrite_json net.json\n"
                           "write_verilog -noattr -simple-lhs net.v\n",
+                          unit.latency() > 0 ? "dfflibmap -liberty cells.lib\nopt_clean\n" : "",
                           shuffle, delay, script));
   run_tool({"yosys", "-q", "-s", "unit.ys"}, folder.path());
   Synthesis result;
@@ -224,17 +251,7 @@ Synthesis synthesise(const HardwareUnit& unit, const Technology& technology, dou
   for (const NetlistCell& cell : result.netlist.cells) {
     result.area += cell_of(technology, cell.type).area;
   }
-  write_whole(folder.path("unit.tcl"),
-              "read_liberty cells.lib\nread_verilog net.v\nlink_design unit\n"
-              "report_checks -unconstrained -path_delay max -format end\n");
-  const std::string report = run_tool({"sta", "-exit", "unit.tcl"}, folder.path());
-  const size_t rule = report.find("-----", report.find("Endpoint"));
-  const size_t line = rule == report.npos ? report.npos : report.find('\n', rule);
-  const size_t from = line == report.npos ? report.npos : report.find("INF", line);
-  if (from == report.npos) {
-    throw Error("OpenSTA reports no path of " + unit.name(), Blame::environment);
-  }
-  result.delay = std::strtod(report.c_str() + from + 3, nullptr);
+  result.delay = delay_of(unit, folder);
   return result;
 }
 
@@ -251,29 +268,32 @@ Energy measure_energy(const HardwareUnit& unit, const Synthesis& synthesis,
   for (const NetlistCell& cell : netlist.cells) {
     const LibertyCell& kind = cell_of(technology, cell.type);
     for (const auto& [pin, net] : cell.pins) {
+      // Of an input: a flip-flop's clock, above all.
       const auto at = static_cast<size_t>(net);
-      if (pin_of(kind, pin).is_output)
-        per_toggle[at] += mean_at(pin_of(kind, pin).energy, loads[at]);
+      per_toggle[at] += mean_at(pin_of(kind, pin).energy, loads[at]);
     }
   }
   std::string vectors;
-  for (const auto& [x, w, sum] : stimulus) vectors += fmt::format("{:x} {:x} {:x}\n", x, w, sum);
+  for (size_t i = 0; i < stimulus.size(); ++i) vectors += stimulus.line(unit, i) + "\n";
   write_whole(folder.path("stimulus.txt"), vectors);
-  const long period = std::lround(4000 * synthesis.delay) + 1000;
+  const long half_period = std::lround(2000 * synthesis.delay) + 500;
   write_whole(
       folder.path("run.v"),
-      fmt::format("`timescale 1ps/1ps\nmodule run;\n  integer file, found;\n"
-                  "  reg [63:0] x, w, s;\n  wire [{0}:0] out;\n"
-                  "  netlist dut (.x(x[{1}:0]), .w(w[{2}:0]), {3}.out(out));\n"
-                  "  initial begin\n    $dumpfile(\"run.vcd\");\n    $dumpvars(1, dut);\n"
-                  "    file = $fopen(\"stimulus.txt\", \"r\");\n"
-                  "    found = $fscanf(file, \"%h %h %h\", x, w, s);\n"
-                  "    while (found == 3) begin\n      #{4};\n"
-                  "      found = $fscanf(file, \"%h %h %h\", x, w, s);\n    end\n"
-                  "    $finish;\n  end\nendmodule\n",
-                  unit.out_bits() - 1, unit.x_bits() - 1, unit.w_bits() - 1,
-                  unit.sum_bits() > 0 ? fmt::format(".sum(s[{}:0]), ", unit.sum_bits() - 1) : "",
-                  period));
+      fmt::format(
+          "`timescale 1ps/1ps\nmodule run;\n  integer file, found;\n"
+          "  reg [{1}:0] x;\n  reg [{2}:0] w;\n  reg [63:0] s;\n  reg clock;\n"
+          "  wire [{0}:0] out;\n"
+          "  netlist dut ({5}.x(x), .w(w), {3}.out(out));\n"
+          "  initial begin\n    clock = 0;\n    $dumpfile(\"run.vcd\");\n    $dumpvars(1, dut);\n"
+          "    file = $fopen(\"stimulus.txt\", \"r\");\n"
+          "    found = $fscanf(file, \"%h %h %h\", x, w, s);\n"
+          "    while (found == 3) begin\n"
+          "      #{4};\n      clock = 1;\n      #{4};\n      clock = 0;\n"
+          "      found = $fscanf(file, \"%h %h %h\", x, w, s);\n    end\n"
+          "    $finish;\n  end\nendmodule\n",
+          unit.out_bits() - 1, unit.lanes() * unit.x_bits() - 1, unit.lanes() * unit.w_bits() - 1,
+          unit.sum_bits() > 0 ? fmt::format(".sum(s[{}:0]), ", unit.sum_bits() - 1) : "",
+          half_period, unit.latency() > 0 ? ".clock(clock), " : ""));
   write_whole(folder.path("delayed.v"), with_delays(technology));
   const auto run = [&](bool with_delay) {
     write_whole(folder.path("sim.v"), simulated_netlist(netlist, technology, loads, with_delay));

@@ -40,15 +40,22 @@ struct Netlist {
 struct Synthesis {
   Netlist netlist;
   double area = 0;      // um^2
-  double delay = 0;     // ns, the longest path, by OpenSTA
+  double delay = 0;     // ns, the longest path or, of a pipeline, the shortest cycle, by OpenSTA
   std::string verilog;  // the netlist
 };
 
-// yosys' synth, abc on the technology's cells, OpenSTA. `target` is abc's delay target in ns, 0 for
-// least area; `seed` shuffles the names that abc sees and takes another of its scripts in turn,
-// since its results depend on both (0: names and script as they are). Throws Error where a tool is
-// absent.
-Synthesis synthesise(const HardwareUnit& unit, const Technology& technology, double target,
+// What abc maps for.
+enum class Aim : uint8_t {
+  area,   // few cells
+  sized,  // few cells, then buffers and stronger cells until the target is met
+  speed,  // short paths, then the same
+};
+
+// yosys' synth, abc on the technology's cells, OpenSTA. `target` is abc's delay target in ns (which
+// it may miss; of area there is none); `seed` shuffles the names that abc sees and takes another
+// script in turn, since its results depend on both (0: names as they are). Throws Error where a
+// tool is absent.
+Synthesis synthesise(const HardwareUnit& unit, const Technology& technology, Aim aim, double target,
                      uint64_t seed, const WorkFolder& folder);
 
 struct Energy {
@@ -58,7 +65,8 @@ struct Energy {
 
 // Simulates the netlist gate by gate (Icarus) on the stimulus, one operation a vector, with each
 // cell's delay at its load; toggles times (1/2 C V^2 of the pins driven + the cell's internal
-// energy). No wires (there is no layout), no clock, no leakage.
+// energy); of a pipeline, registers and their clock pins too. No wires (there is no layout), no
+// clock tree, no leakage.
 Energy measure_energy(const HardwareUnit& unit, const Synthesis& synthesis,
                       const Technology& technology, const Stimulus& stimulus,
                       const WorkFolder& folder);

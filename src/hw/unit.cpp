@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <functional>
+#include <optional>
 
 #include "napier/error.hpp"
 
@@ -20,9 +22,10 @@ struct KindName {
   std::string_view name;
 };
 constexpr std::array k_kinds = {
-    KindName{UnitKind::raw, "raw"},   KindName{UnitKind::same, "same"},
-    KindName{UnitKind::wide, "wide"}, KindName{UnitKind::step, "step"},
-    KindName{UnitKind::add, "add"},   KindName{UnitKind::convert, "convert"}};
+    KindName{UnitKind::raw, "raw"},        KindName{UnitKind::same, "same"},
+    KindName{UnitKind::wide, "wide"},      KindName{UnitKind::step, "step"},
+    KindName{UnitKind::dot, "dot"},        KindName{UnitKind::add, "add"},
+    KindName{UnitKind::convert, "convert"}};
 
 [[noreturn]] void refuse(const std::string& what) { throw Error("no circuit is made for " + what); }
 
@@ -32,6 +35,12 @@ void check_format(const Format& format, const char* role) {
     refuse(std::string(role) + "=" + format_name(format) +
            ": a floating-point format with sign, exponent and mantissa is needed, not P3109's");
   }
+}
+
+// Sign and exponent alone, zero among them, nothing that is no number.
+bool is_power(const Format& format) {
+  return format.is_float() && format.is_signed && format.exponent_bits > 0 &&
+         format.mantissa_bits == 0 && format.specials == Specials::none && format.has_subnormals;
 }
 
 bool truncates(Rounding rounding, const char* role) {
@@ -70,7 +79,9 @@ std::string word(std::string text) {
   return text;
 }
 
-std::string decoder(const std::string& of, const Operand& operand, int width) {
+// The number that `code` stands for, in wires that begin with `of`.
+std::string decoder(const std::string& of, const std::string& code, const Operand& operand,
+                    int width) {
   const Format& f = operand.cast.format;
   const int subnormals = !f.has_subnormals                         ? 0
                          : operand.subnormals == Subnormals::keep  ? 1
@@ -82,11 +93,27 @@ std::string decoder(const std::string& of, const Operand& operand, int width) {
       "  wire [{2}:0] {0}_significand;\n"
       "  napier_decode #(.E({1}), .M({2}), .BIAS({3}), .SPECIALS({4}), .SUBNORMALS({5}), "
       ".W({6})) decode_{0} (\n"
-      "    .code({0}), .sign({0}_sign), .exponent({0}_exponent), "
+      "    .code({8}), .sign({0}_sign), .exponent({0}_exponent), "
       ".significand({0}_significand),\n"
       "    .is_zero({0}_zero), .is_infinite({0}_infinite), .is_nan({0}_nan));\n",
       of, f.exponent_bits, f.mantissa_bits, f.bias, specials_number(f), subnormals, width,
-      width - 1);
+      width - 1, code);
+}
+
+// The product of the numbers x and w in wires that begin with product. `module` opens the
+// multiplier's parameters.
+std::string multiplier(const std::string& module, int mx, int mw, int mantissa, int width) {
+  return fmt::format(
+      "  wire signed [{0}:0] product_exponent;\n  wire [{1}:0] product_significand;\n"
+      "  {2}.MX({3}), .MW({4}), .W({5})) multiply (.x_exponent(x_exponent), "
+      ".w_exponent(w_exponent),\n"
+      "    .x(x_significand), .w(w_significand), .exponent(product_exponent), "
+      ".significand(product_significand));\n"
+      "  wire product_sign = x_sign ^ w_sign;\n"
+      "  wire product_nan = x_nan | w_nan | (x_infinite & w_zero) | (x_zero & w_infinite);\n"
+      "  wire product_infinite = (x_infinite | w_infinite) & ~product_nan;\n"
+      "  wire product_zero = (x_zero | w_zero) & ~product_nan;\n",
+      width - 1, mantissa, module, mx, mw, width);
 }
 
 // The sum of the numbers with prefixes `a` and `b`, of mantissas pa and pb: prefix "total".
@@ -107,19 +134,113 @@ std::string adder(const std::string& a, const std::string& b, int pa, int pb, in
       a, b, pa, pb, q, width, width - 1, q + 4);
 }
 
-// `code` is out; `from` the prefix of the number's wires.
+// The code `result` of the number with the prefix `from`, whose significand has its top bit at
+// `significand`.
 std::string encoder(const std::string& from, const Cast& cast, int significand, int width) {
   const Format& f = cast.format;
   return fmt::format(
+      "  wire [{10}:0] result;\n"
       "  napier_encode #(.E({1}), .M({2}), .BIAS({3}), .SPECIALS({4}), .SUBNORMALS({5}), "
       ".TRUNCATE({6}),\n"
       "    .SATURATE({7}), .P({8}), .W({9})) encode (.sign({0}_sign), "
       ".exponent({0}_exponent),\n"
       "    .significand({0}_significand), .is_zero({0}_zero), .is_infinite({0}_infinite), "
-      ".is_nan({0}_nan), .code(out));\n",
+      ".is_nan({0}_nan), .code(result));\n",
       from, f.exponent_bits, f.mantissa_bits, f.bias, specials_number(f), f.has_subnormals ? 1 : 0,
       truncates(cast.rounding, "a result") ? 1 : 0, cast.overflow == Overflow::saturate ? 1 : 0,
-      significand, width);
+      significand, width, f.bits() - 1);
+}
+
+// Of a dot's lanes and of the numbers that are added.
+struct DotShape {
+  int lanes, x_bits, w_bits;
+  int product;   // mantissa bits of a product
+  int sum;       // and of the sum
+  int fraction;  // bits kept below the largest term
+  int width;     // of exponents
+
+  int terms() const { return lanes + 1; }
+  int term() const { return std::max(product, sum) + 1; }  // mantissa bits of both
+  int total() const {                                      // bits of the terms' sum
+    int bits = fraction + 2;
+    while ((1 << (bits - fraction - 2)) < terms()) ++bits;
+    return bits;
+  }
+  int number() const { return 4 + width + term() + 1; }  // bits of a term with its exponent
+};
+
+// The number with the prefix `of`, its mantissa filled up to a term's.
+std::string as_term(const DotShape& s, const std::string& of, int mantissa) {
+  return fmt::format(
+      "{{{0}_sign, {0}_zero, {0}_infinite, {0}_nan, {0}_exponent, {0}_significand, "
+      "{{{1}{{1'b0}}}}}}",
+      of, s.term() - mantissa);
+}
+
+// A lane: the product of x and w, which `body` computes, as a term.
+std::string lane_module(const DotShape& s, const std::string& body) {
+  return fmt::format(
+      "module napier_lane (\n  input [{}:0] x,\n  input [{}:0] w,\n  output [{}:0] number\n);\n{}"
+      "  assign number = {};\nendmodule\n",
+      s.x_bits - 1, s.w_bits - 1, s.number() - 1, body, as_term(s, "product", s.product));
+}
+
+// Lanes and the sum so far ("so_far"), aligned and added: the number "total". `held` separates
+// stages.
+std::string dot_body(const DotShape& s,
+                     const std::function<std::string(const std::string&, int)>& held) {
+  const int terms = s.terms();
+  const int number = s.number();
+  const int aligned = terms * (s.fraction + 2);
+  std::string text = fmt::format("  wire [{}:0] numbers;\n  genvar i;\n", terms * number - 1);
+  text += fmt::format(
+      "  generate\n    for (i = 0; i < {0}; i = i + 1) begin : lanes\n"
+      "      napier_lane lane (.x(x_held[i*{1} +: {1}]), .w(w_held[i*{2} +: {2}]), "
+      ".number(numbers[i*{3} +: {3}]));\n    end\n  endgenerate\n"
+      "  assign numbers[{4}:{5}] = {6};\n",
+      s.lanes, s.x_bits, s.w_bits, number, terms * number - 1, s.lanes * number,
+      as_term(s, "so_far", s.sum));
+  text += held("numbers", terms * number);
+  text += fmt::format(
+      "  wire [{0}:0] sign, is_zero, is_infinite, is_nan;\n  wire [{1}:0] exponent;\n"
+      "  wire [{2}:0] significand;\n"
+      "  generate\n    for (i = 0; i < {3}; i = i + 1) begin : parts\n"
+      "      assign {{sign[i], is_zero[i], is_infinite[i], is_nan[i], exponent[i*{4} +: {4}],\n"
+      "        significand[i*{5} +: {5}]}} = numbers_held[i*{6} +: {6}];\n    end\n  endgenerate\n",
+      terms - 1, terms * s.width - 1, terms * (s.term() + 1) - 1, terms, s.width, s.term() + 1,
+      number);
+  text += fmt::format(
+      "  wire signed [{0}:0] largest;\n  wire [{1}:0] term;\n"
+      "  napier_align #(.T({2}), .P({3}), .F({4}), .W({5})) align (.sign(sign), "
+      ".is_zero(is_zero),\n    .exponent(exponent), .significand(significand), "
+      ".largest(largest), .term(term));\n"
+      "  wire is_negative = |(is_infinite & sign);\n"
+      "  wire any_nan = |is_nan || (is_negative && |(is_infinite & ~sign));\n"
+      "  wire [{6}:0] aligned = {{any_nan, |is_infinite, is_negative, largest, term}};\n",
+      s.width - 1, aligned - 1, terms, s.term(), s.fraction, s.width, 3 + s.width + aligned - 1);
+  text += held("aligned", 3 + s.width + aligned);
+  text += fmt::format(
+      "  wire signed [{0}:0] sum_of_terms;\n"
+      "  napier_tree #(.T({1}), .N({2}), .S({3})) tree (.term(aligned_held[{4}:0]), "
+      ".total(sum_of_terms));\n"
+      "  wire [{5}:0] added = {{aligned_held[{6}:{7}], sum_of_terms}};\n",
+      s.total() - 1, terms, s.fraction + 2, s.total(), aligned - 1, 3 + s.width + s.total() - 1,
+      aligned + s.width + 2, aligned);
+  text += held("added", 3 + s.width + s.total());
+  text += fmt::format(
+      "  wire total_sign, total_zero, total_nan, total_infinite, infinite_sign, finite_sign, "
+      "finite_zero;\n"
+      "  wire signed [{0}:0] total_exponent, added_largest;\n"
+      "  wire signed [{1}:0] added_total;\n  wire [{1}:0] total_significand;\n"
+      "  assign {{total_nan, total_infinite, infinite_sign, added_largest, added_total}} = "
+      "added_held;\n"
+      "  napier_magnitude #(.S({2}), .F({3}), .W({4})) magnitude (.total(added_total), "
+      ".largest(added_largest),\n    .sign(finite_sign), .exponent(total_exponent), "
+      ".significand(total_significand), .is_zero(finite_zero));\n"
+      "  assign total_sign = total_infinite ? infinite_sign : finite_sign;\n"
+      "  assign total_zero = finite_zero && !total_infinite;\n",
+      s.width - 1, s.total() - 1, s.total(), s.fraction, s.width);
+  return text;
 }
 
 }  // namespace
@@ -136,15 +257,19 @@ UnitKind parse_unit_kind(std::string_view text) {
     if (entry.name == text) return entry.kind;
   }
   throw Error("'" + std::string(text) +
-              "' is no kind of unit: give raw, same, wide, step, add or convert");
+              "' is no kind of unit: give raw, same, wide, step, dot, add or convert");
 }
 
-HardwareUnit::HardwareUnit(const Arithmetic& arithmetic, UnitKind kind)
-    : kind_(kind), arithmetic_(arithmetic) {
+HardwareUnit::HardwareUnit(const Arithmetic& arithmetic, UnitKind kind, Timing timing)
+    : kind_(kind), arithmetic_(arithmetic), timing_(timing) {
   arithmetic_.multiplier = arithmetic.resolved_multiplier();
-  name_ = word(display_name(arithmetic)) + "_" + std::string(unit_kind_name(kind));
+  name_ = word(display_name(arithmetic)) + "_" + std::string(unit_kind_name(kind)) +
+          (timing == Timing::pipelined ? "_pipelined" : "");
   check_format(arithmetic_.x.cast.format, "x");
-  check_format(arithmetic_.w.cast.format, "w");
+  if (!is_power(arithmetic_.w.cast.format) ||
+      arithmetic_.multiplier.form().kind != ProductForm::Kind::exact) {
+    check_format(arithmetic_.w.cast.format, "w");
+  }
   x_bits_ = arithmetic_.x.cast.format.bits();
   w_bits_ = arithmetic_.w.cast.format.bits();
   switch (kind) {
@@ -153,6 +278,53 @@ HardwareUnit::HardwareUnit(const Arithmetic& arithmetic, UnitKind kind)
     case UnitKind::convert: build_convert(); break;
     default: build();
   }
+}
+
+// The whole file: the modules that units are made of, and the unit, whose result is the wire of
+// that name.
+std::string HardwareUnit::module(const std::string& body) {
+  const auto port = [](int bits, const char* name) {
+    return fmt::format("  input [{}:0] {},\n", bits - 1, name);
+  };
+  std::string text =
+      "// " + name_ + (is_integer() ? "" : ": " + to_string(arithmetic_)) + "\nmodule unit (\n";
+  if (timing_ == Timing::pipelined) text += "  input clock,\n";
+  text += port(lanes_ * x_bits_, "x") + port(lanes_ * w_bits_, "w");
+  if (sum_bits_ > 0) text += port(sum_bits_, "sum");
+  text += fmt::format("  output [{}:0] out\n);\n", out_bits_ - 1);
+  text += held("x", lanes_ * x_bits_) + held("w", lanes_ * w_bits_);
+  if (sum_bits_ > 0) text += held("sum", sum_bits_);
+  text += body + held("result", out_bits_) + "  assign out = result_held;\nendmodule\n";
+  // Inputs, results, and as many ranks between.
+  if (timing_ == Timing::pipelined) {
+    latency_ = kind_ == UnitKind::step ? 3 : kind_ == UnitKind::dot ? is_integer() ? 3 : 5 : 2;
+  }
+  return std::string(k_rtl) + text;
+}
+
+// `name`_held: a wire, or, in a pipeline, what it was a cycle ago.
+std::string HardwareUnit::held(const std::string& name, int bits) {
+  if (timing_ == Timing::combinational) {
+    return fmt::format("  wire [{}:0] {}_held = {};\n", bits - 1, name, name);
+  }
+  return fmt::format(
+      "  wire [{0}:0] {1}_held;\n"
+      "  napier_rank #(.N({2})) rank_{1} (.clock(clock), .d({1}), .q({1}_held));\n",
+      bits - 1, name, bits);
+}
+
+std::string HardwareUnit::held_number(const std::string& name, int mantissa, int width) {
+  return fmt::format(
+             "  wire [{1}:0] {0} = {{{0}_sign, {0}_zero, {0}_infinite, {0}_nan, {0}_exponent, "
+             "{0}_significand}};\n",
+             name, mantissa + width + 4) +
+         held(name, mantissa + width + 5) +
+         fmt::format(
+             "  wire {0}_held_sign, {0}_held_zero, {0}_held_infinite, {0}_held_nan;\n"
+             "  wire signed [{1}:0] {0}_held_exponent;\n  wire [{2}:0] {0}_held_significand;\n"
+             "  assign {{{0}_held_sign, {0}_held_zero, {0}_held_infinite, {0}_held_nan, "
+             "{0}_held_exponent,\n    {0}_held_significand}} = {0}_held;\n",
+             name, width - 1, mantissa);
 }
 
 void HardwareUnit::build_raw(const ProductForm& form) {
@@ -167,13 +339,10 @@ void HardwareUnit::build_raw(const ProductForm& form) {
   const uint64_t bias = static_cast<uint64_t>(x.bias) << x.mantissa_bits;
   raw_offset_ = (static_cast<uint64_t>(offset) - bias) & x.magnitude_mask();
   out_bits_ = x_bits_;
-  verilog_ = std::string(k_rtl) +
-             fmt::format(
-                 "// {2}\nmodule unit (\n  input [{0}:0] x,\n  input [{0}:0] w,\n  output [{0}:0] "
-                 "out\n);\n"
-                 "  napier_raw_adder #(.N({1}), .OFFSET({3}'d{4})) add (.x(x), .w(w), "
-                 ".product(out));\nendmodule\n",
-                 x_bits_ - 1, x_bits_, name_, x_bits_ - 1, raw_offset_);
+  verilog_ = module(
+      fmt::format("  wire [{0}:0] result;\n  napier_raw_adder #(.N({1}), .OFFSET({0}'d{2})) add "
+                  "(.x(x_held), .w(w_held), .product(result));\n",
+                  x_bits_ - 1, x_bits_, raw_offset_));
 }
 
 void HardwareUnit::build() {
@@ -185,32 +354,34 @@ void HardwareUnit::build() {
   const int low = x.min_positive().exponent + w.min_positive().exponent;
   const int high = x.max_exponent() + w.max_exponent() + 2;
   int mantissa = 0;
-  std::string module;
+  std::string multiply;
   const int kept = std::min(form.kept_bits, std::max<int>(x.mantissa_bits, w.mantissa_bits));
   const int offset_bits = form.offset == 0 ? 0 : -std::ilogb(form.offset);
   switch (form.kind) {
     case ProductForm::Kind::exact:
       mantissa = x.mantissa_bits + w.mantissa_bits + 1;
-      module = "napier_exact_product #(";
+      multiply = "napier_exact_product #(";
       break;
     case ProductForm::Kind::pattern_add:
       if (kept == 0) refuse(name_ + ": mantissas of which nothing is kept");
       mantissa = std::max(kept, offset_bits);
-      module = fmt::format("napier_pattern_product #(.K({}), .L({}), .P({}), ", kept, offset_bits,
-                           mantissa);
+      multiply = fmt::format("napier_pattern_product #(.K({}), .L({}), .P({}), ", kept, offset_bits,
+                             mantissa);
       break;
     case ProductForm::Kind::bilinear:
       if (kept == 0) refuse(name_ + ": mantissas of which nothing is kept");
       mantissa = std::max(kept, offset_bits) + 1;
-      module = fmt::format("napier_formula_product #(.K({}), .L({}), .P({}), ", kept, offset_bits,
-                           mantissa - 1);
+      multiply = fmt::format("napier_formula_product #(.K({}), .L({}), .P({}), ", kept, offset_bits,
+                             mantissa - 1);
       break;
     case ProductForm::Kind::other:
       refuse(name_ + ": a product that is neither exact, nor a sum of patterns, nor L-Mul's Eq. 1");
   }
   const Cast wide{wide_format(low, high, mantissa), Rounding::nearest_even, 0, Overflow::infinity};
 
-  Operand sum;
+  const Accumulator& accumulator = arithmetic_.accumulator;
+  const bool sums = kind_ == UnitKind::step || kind_ == UnitKind::dot;
+  const bool is_fixed = kind_ == UnitKind::step && accumulator.is_exact;
   switch (kind_) {
     case UnitKind::wide: out_ = wide; break;
     case UnitKind::same: {
@@ -219,63 +390,92 @@ void HardwareUnit::build() {
       check_format(out_.format, "mul");
       break;
     }
-    case UnitKind::step:
-      if (!arithmetic_.accumulator.is_plain()) {
+    case UnitKind::dot:
+      if (accumulator.align < 1 || accumulator.align > 64) {
+        refuse(name_ +
+               ": lanes are the products that the accumulator aligns, 1 to 64, as in "
+               "acc=f32(align=16,extra=2)");
+      }
+      lanes_ = static_cast<int>(accumulator.align);
+      break;
+    default:
+      if (!is_fixed && !accumulator.is_plain()) {
         refuse(name_ + ": sums that are not made one by one");
       }
-      out_ = arithmetic_.accumulator.cast;
-      check_format(out_.format, "acc");
-      sum.cast = out_;
-      break;
-    default: break;
   }
-  if (kind_ != UnitKind::wide && !out_.format.has_subnormals) {
+  if (sums) {
+    out_ = accumulator.cast;
+    check_format(out_.format, "acc");
+  }
+  if (kind_ != UnitKind::wide && !is_fixed && !out_.format.has_subnormals) {
     refuse(name_ + ": results in a format without subnormals");
   }
   const bool is_exact = form.kind == ProductForm::Kind::exact;
-  const Multiplier& multiplier = arithmetic_.multiplier;
-  arithmetic_.multiplier =
-      Multiplier(multiplier.family(), {multiplier.settings().begin(), multiplier.settings().end()},
-                 kind_ == UnitKind::step ? (is_exact ? std::nullopt : std::optional(wide)) : out_);
+  const Multiplier& multiplier_ = arithmetic_.multiplier;
+  arithmetic_.multiplier = Multiplier(
+      multiplier_.family(), {multiplier_.settings().begin(), multiplier_.settings().end()},
+      sums ? (is_exact ? std::nullopt : std::optional(wide)) : out_);
 
+  const int sum_mantissa = out_.format.mantissa_bits;
+  DotShape shape{lanes_,   x_bits_,      w_bits_,
+                 mantissa, sum_mantissa, sum_mantissa + static_cast<int>(accumulator.extra),
+                 0};
   int least = std::min({low, 1 - out_.format.bias - out_.format.mantissa_bits,
                         1 - x.bias - x.mantissa_bits, 1 - w.bias - w.mantissa_bits});
   int most = std::max({high + out_.format.bias, out_.format.max_exponent() + 2,
                        x.max_exponent() + 1, w.max_exponent() + 1});
-  int significand = mantissa;
-  const int bigger = std::max(significand, int{out_.format.mantissa_bits});
-  if (kind_ == UnitKind::step) least -= bigger + 6;  // sums that cancel
-  const int width = signed_bits(least - 1, most + 1);
-
-  std::string text = "// " + name_ + ": " + to_string(arithmetic_) + "\nmodule unit (\n";
-  text += fmt::format("  input [{}:0] x,\n  input [{}:0] w,\n", x_bits_ - 1, w_bits_ - 1);
-  out_bits_ = out_.format.bits();
-  if (kind_ == UnitKind::step) {
-    sum_bits_ = out_bits_;
-    text += fmt::format("  input [{}:0] sum,\n", sum_bits_ - 1);
+  if (kind_ == UnitKind::step) least -= shape.term() + 5;  // sums that cancel
+  if (kind_ == UnitKind::dot) {
+    least -= shape.total() + 2;
+    most += shape.total();
   }
-  text += fmt::format("  output [{}:0] out\n);\n", out_bits_ - 1);
-  text += decoder("x", arithmetic_.x, width) + decoder("w", arithmetic_.w, width);
-  text += fmt::format(
-      "  wire signed [{0}:0] product_exponent;\n  wire [{1}:0] product_significand;\n"
-      "  {2}.MX({3}), .MW({4}), .W({5})) multiply (.x_exponent(x_exponent), "
-      ".w_exponent(w_exponent),\n"
-      "    .x(x_significand), .w(w_significand), .exponent(product_exponent), "
-      ".significand(product_significand));\n"
-      "  wire product_sign = x_sign ^ w_sign;\n"
-      "  wire product_nan = x_nan | w_nan | (x_infinite & w_zero) | (x_zero & w_infinite);\n"
-      "  wire product_infinite = (x_infinite | w_infinite) & ~product_nan;\n"
-      "  wire product_zero = (x_zero | w_zero) & ~product_nan;\n",
-      width - 1, mantissa, module, x.mantissa_bits, w.mantissa_bits, width);
-  if (kind_ != UnitKind::step) {
+  shape.width = signed_bits(least - 1, most + 1);
+  const int width = shape.width;
+  out_bits_ = out_.format.bits();
+  if (is_fixed) {
+    fixed_low_ = is_exact ? low : low - mantissa;
+    constexpr int guard = 8;  // 2^8 of the largest products, and a sign
+    out_bits_ = high - fixed_low_ + 1 + guard;
+    if (out_bits_ > 64) {
+      refuse(name_ + ": a fixed-point sum of " + std::to_string(out_bits_) + " bits; 64 at most");
+    }
+  }
+  if (sums) sum_bits_ = out_bits_;
+
+  const auto product_of = [&](const std::string& x_code, const std::string& w_code) {
+    return decoder("x", x_code, arithmetic_.x, width) + decoder("w", w_code, arithmetic_.w, width) +
+           multiplier(multiply, x.mantissa_bits, w.mantissa_bits, mantissa, width);
+  };
+  Operand sum;
+  sum.cast = out_;
+  if (kind_ == UnitKind::dot) {
+    const auto hold = [&](const std::string& name, int bits) { return held(name, bits); };
+    verilog_ = module(decoder("so_far", "sum_held", sum, width) + dot_body(shape, hold) +
+                      encoder("total", out_, shape.total() - 1, width)) +
+               lane_module(shape, product_of("x", "w"));
+    return;
+  }
+  std::string text = product_of("x_held", "w_held");
+  if (!sums) {
     text += encoder("product", out_, mantissa, width);
   } else {
-    significand = bigger + 4;
-    text += decoder("sum", sum, width);
-    text += adder("sum", "product", out_.format.mantissa_bits, mantissa, width);
-    text += encoder("total", out_, significand, width);
+    text += held_number("product", mantissa, width) + held("sum_held", sum_bits_);
+    if (is_fixed) {
+      text += fmt::format(
+          "  wire [{0}:0] result;\n"
+          "  napier_fixed_step #(.P({1}), .LOW({2}), .A({3}), .W({4})) step (\n"
+          "    .sign(product_held_sign), .exponent(product_held_exponent),\n"
+          "    .significand(product_held_significand), .is_zero(product_held_zero),\n"
+          "    .is_infinite(product_held_infinite), .is_nan(product_held_nan), "
+          ".sum(sum_held_held), .next(result));\n",
+          out_bits_ - 1, mantissa, fixed_low_, out_bits_, width);
+    } else {
+      text += decoder("so_far", "sum_held_held", sum, width);
+      text += adder("so_far", "product_held", sum_mantissa, mantissa, width);
+      text += encoder("total", out_, shape.term() + 3, width);
+    }
   }
-  verilog_ = std::string(k_rtl) + text + "endmodule\n";
+  verilog_ = module(text);
 }
 
 void HardwareUnit::build_add() {
@@ -291,17 +491,13 @@ void HardwareUnit::build_add() {
   operand.cast = out_;
   const int m = f.mantissa_bits;
   const int width = signed_bits(1 - 2 * int{f.bias} - 2 * m - 8, 2 * f.max_exponent() + 4);
-  verilog_ = std::string(k_rtl) +
-             fmt::format(
-                 "// {1}\nmodule unit (\n  input [{0}:0] x,\n  input [{0}:0] w,\n  output [{0}:0] "
-                 "out\n);\n",
-                 f.bits() - 1, name_) +
-             decoder("x", operand, width) + decoder("w", operand, width) +
-             adder("x", "w", m, m, width) + encoder("total", out_, m + 4, width) + "endmodule\n";
+  verilog_ =
+      module(decoder("x", "x_held", operand, width) + decoder("w", "w_held", operand, width) +
+             adder("x", "w", m, m, width) + encoder("total", out_, m + 4, width));
 }
 
 void HardwareUnit::build_convert() {
-  Operand source;  // f32
+  const Operand source;  // f32
   x_bits_ = k_f32.bits();
   w_bits_ = 1;
   out_ = arithmetic_.x.cast;
@@ -309,78 +505,109 @@ void HardwareUnit::build_convert() {
   if (!f.has_subnormals) refuse(name_ + ": results in a format without subnormals");
   out_bits_ = f.bits();
   const int width = signed_bits(-151 - f.bias, 130 + f.bias);
-  verilog_ = std::string(k_rtl) +
-             fmt::format(
-                 "// {1}\nmodule unit (\n  input [31:0] x,\n  input [0:0] w,\n  output [{0}:0] "
-                 "out\n);\n",
-                 f.bits() - 1, name_) +
-             decoder("x", source, width) + encoder("x", out_, 23, width) + "endmodule\n";
+  verilog_ = module(decoder("x", "x_held", source, width) + encoder("x", out_, 23, width));
 }
 
-HardwareUnit HardwareUnit::integer(int bits, UnitKind kind) {
+HardwareUnit HardwareUnit::integer(int bits, UnitKind kind, Timing timing) {
   if (bits < 2 || bits > 16) refuse("integers of " + std::to_string(bits) + " bits: 2 to 16");
-  if (kind != UnitKind::wide && kind != UnitKind::step && kind != UnitKind::add) {
+  const bool sums = kind == UnitKind::step || kind == UnitKind::dot;
+  if (kind != UnitKind::wide && kind != UnitKind::add && !sums) {
     refuse("integers of kind " + std::string(unit_kind_name(kind)) +
-           ": wide, step and add there are");
+           ": wide, step, dot and add there are");
   }
   HardwareUnit unit;
   unit.kind_ = kind;
+  unit.timing_ = timing;
   unit.integer_bits_ = bits;
+  unit.lanes_ = kind == UnitKind::dot ? 16 : 1;
   unit.x_bits_ = unit.w_bits_ = kind == UnitKind::add ? 32 : bits;
-  unit.name_ = fmt::format("int{}_{}", bits, unit_kind_name(kind));
-  unit.sum_bits_ = kind == UnitKind::step ? 32 : 0;
+  unit.name_ = fmt::format("int{}_{}{}", bits, unit_kind_name(kind),
+                           timing == Timing::pipelined ? "_pipelined" : "");
+  unit.sum_bits_ = sums ? 32 : 0;
   unit.out_bits_ = kind == UnitKind::wide ? 2 * bits : 32;
-  const std::string body =
-      kind == UnitKind::add ? "assign out = x + w"
-      : kind == UnitKind::step
-          ? fmt::format("napier_integer_step #(.N({})) step (.x(x), .w(w), .sum(sum), .next(out))",
-                        bits)
-          : fmt::format("napier_integer_multiply #(.N({})) multiply (.x(x), .w(w), .product(out))",
-                        bits);
-  unit.verilog_ = std::string(k_rtl) +
-                  fmt::format(
-                      "// {0}\nmodule unit (\n  input [{1}:0] x,\n  input [{1}:0] w,\n{2}  output "
-                      "[{3}:0] out\n);\n  {4};\nendmodule\n",
-                      unit.name_, unit.x_bits_ - 1,
-                      unit.sum_bits_ > 0 ? "  input [31:0] sum,\n" : "", unit.out_bits_ - 1, body);
+  std::string text;
+  if (kind == UnitKind::add) {
+    text = "  wire [31:0] result = x_held + w_held;\n";
+  } else {
+    text = fmt::format(
+        "  wire [{0}:0] product;\n  genvar i;\n  generate\n"
+        "    for (i = 0; i < {1}; i = i + 1) begin : lanes\n"
+        "      napier_integer_multiply #(.N({2})) multiply (.x(x_held[i*{2} +: {2}]), "
+        ".w(w_held[i*{2} +: {2}]), .product(product[i*{3} +: {3}]));\n    end\n  endgenerate\n",
+        unit.lanes_ * 2 * bits - 1, unit.lanes_, bits, 2 * bits);
+    text += !sums ? fmt::format("  wire [{}:0] result = product;\n", 2 * bits - 1)
+                  : unit.held("product", unit.lanes_ * 2 * bits) + unit.held("sum_held", 32) +
+                        fmt::format(
+                            "  wire [31:0] result;\n  napier_integer_dot #(.L({}), .N({})) dot "
+                            "(.product(product_held), .sum(sum_held_held), .next(result));\n",
+                            unit.lanes_, bits);
+  }
+  unit.verilog_ = unit.module(text);
   return unit;
 }
 
-uint64_t HardwareUnit::evaluate(uint64_t x, uint64_t w, uint64_t sum) const {
-  if (is_integer()) {
-    const uint64_t all = ~uint64_t{0} >> (64 - out_bits_);
-    if (kind_ == UnitKind::add) return (x + w) & all;
-    const auto value = [&](uint64_t code) {
-      const int64_t sign = int64_t{1} << (integer_bits_ - 1);
-      return (static_cast<int64_t>(code) ^ sign) - sign;
-    };
-    return static_cast<uint64_t>(value(x) * value(w) + static_cast<int64_t>(sum)) & all;
-  }
+uint64_t HardwareUnit::evaluate_integer(std::span<const uint64_t> x, std::span<const uint64_t> w,
+                                        uint64_t sum) const {
+  const uint64_t all = ~uint64_t{0} >> (64 - out_bits_);
+  if (kind_ == UnitKind::add) return (x[0] + w[0]) & all;
+  const auto value = [&](uint64_t code) {
+    const int64_t sign = int64_t{1} << (integer_bits_ - 1);
+    return (static_cast<int64_t>(code) ^ sign) - sign;
+  };
+  for (size_t i = 0; i < x.size(); ++i) sum += static_cast<uint64_t>(value(x[i]) * value(w[i]));
+  return sum & all;
+}
+
+uint64_t HardwareUnit::add_fixed(uint64_t sum, const Dyadic& product) const {
+  const uint64_t all = ~uint64_t{0} >> (64 - out_bits_);
+  if (product.kind != Dyadic::Kind::finite || product.is_zero()) return sum & all;
+  const uint64_t magnitude = product.significand >> (63 - (product.exponent - fixed_low_));
+  return (product.negative ? sum - magnitude : sum + magnitude) & all;
+}
+
+uint64_t HardwareUnit::evaluate(std::span<const uint64_t> x, std::span<const uint64_t> w,
+                                uint64_t sum) const {
+  if (is_integer()) return evaluate_integer(x, w, sum);
   if (kind_ == UnitKind::raw) {
     const Format& format = arithmetic_.x.cast.format;
-    return ((x ^ w) & format.sign_mask()) | ((x + w + raw_offset_) & format.magnitude_mask());
+    return ((x[0] ^ w[0]) & format.sign_mask()) |
+           ((x[0] + w[0] + raw_offset_) & format.magnitude_mask());
   }
-  if (kind_ == UnitKind::convert) return out_.encode(k_f32.decode(x));
+  const Format& out = out_.format;
+  if (kind_ == UnitKind::convert) return out_.encode(k_f32.decode(x[0]));
   if (kind_ == UnitKind::add) {
-    return out_.encode(arithmetic_.accumulator.add(out_.format.decode(x), out_.format.decode(w)));
+    return out_.encode(arithmetic_.accumulator.add(out.decode(x[0]), out.decode(w[0])));
   }
   const auto decode = [](const Operand& operand, uint64_t code) {
     return operand.cast.format.decode(code, operand.subnormals);
   };
-  const Dyadic product =
-      arithmetic_.multiplier.multiply(decode(arithmetic_.x, x), decode(arithmetic_.w, w));
-  if (kind_ != UnitKind::step) return out_.encode(product);
-  return out_.encode(arithmetic_.accumulator.add(out_.format.decode(sum), product));
+  std::vector<Dyadic> products;
+  for (size_t i = 0; i < x.size(); ++i) {
+    products.push_back(
+        arithmetic_.multiplier.multiply(decode(arithmetic_.x, x[i]), decode(arithmetic_.w, w[i])));
+  }
+  switch (kind_) {
+    case UnitKind::step:
+      if (arithmetic_.accumulator.is_exact) return add_fixed(sum, products[0]);
+      return out_.encode(arithmetic_.accumulator.add(out.decode(sum), products[0]));
+    case UnitKind::dot: {  // the sum so far is one term more
+      products.push_back(out.decode(sum));
+      Accumulator accumulator = arithmetic_.accumulator;
+      accumulator.align = static_cast<uint32_t>(products.size());
+      return out_.encode(accumulator.sum(products));
+    }
+    default: return out_.encode(products[0]);
+  }
 }
 
-HardwareUnit make_unit(std::string_view arithmetic, UnitKind kind) {
+HardwareUnit make_unit(std::string_view arithmetic, UnitKind kind, Timing timing) {
   if (arithmetic.starts_with("int")) {
     int bits = 0;
     const char* const end = arithmetic.data() + arithmetic.size();
     const auto [at, error] = std::from_chars(arithmetic.data() + 3, end, bits);
-    if (error == std::errc{} && at == end) return HardwareUnit::integer(bits, kind);
+    if (error == std::errc{} && at == end) return HardwareUnit::integer(bits, kind, timing);
   }
-  return HardwareUnit(parse_arithmetic(arithmetic), kind);
+  return HardwareUnit(parse_arithmetic(arithmetic), kind, timing);
 }
 
 }  // namespace napier

@@ -1,8 +1,8 @@
 // A circuit for an arithmetic: its Verilog, and what it must compute.
 #pragma once
 
-#include <array>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,7 +15,9 @@ enum class UnitKind : uint8_t {
   raw,   // the bare addition of two patterns, no case told apart: what L-Mul's paper counts
   same,  // product rounded to nearest even and saturated into the written product format, else x's
   wide,  // product in a format that holds every product
-  step,  // a processing element's work: product, exact, added to a sum that is rounded once
+  step,  // a processing element's work: product, exact, added to a sum that is rounded once, or
+         // to a fixed-point sum that holds all (of acc=exact; read out and rounded elsewhere)
+  dot,   // as many products as the accumulator aligns, and the sum so far, added as tensor cores do
   add,   // two numbers of the accumulator's format, into it
   convert,  // an f32 into x's format
 };
@@ -23,20 +25,27 @@ enum class UnitKind : uint8_t {
 std::string_view unit_kind_name(UnitKind kind);
 UnitKind parse_unit_kind(std::string_view text);  // throws Error
 
-// Combinational, one Verilog file whose top module is `unit`: inputs x, w (unused by
-// convert) and, for a step, sum; the output is out. Codes are Format's, of integers two's
-// complement.
+enum class Timing : uint8_t {
+  combinational,
+  pipelined,  // registers before and after, and between multiplier, alignment, addition
+};
+
+// One Verilog file whose top module is `unit`: inputs x, w (unused by convert) of all lanes, the
+// first lane lowest, and, for a step and a dot, sum; the output is out; of a pipelined one clock,
+// with a new operation every cycle. Codes are Format's, of integers two's complement.
 class HardwareUnit {
  public:
   // Throws Error for an arithmetic that no circuit here computes: operands without sign, mantissa
-  // or exponent, roundings other than rne and rtz, chunked sums, multipliers that are neither
-  // exact, nor sums of patterns, nor L-Mul's formula; and a raw unit of what is no bare addition.
-  // Scales are left to what surrounds the unit. Example:
+  // or exponent (w may be powers of two: the terms that a bit-serial unit takes one a cycle),
+  // roundings other than rne and rtz, chunked sums, multipliers that are neither exact, nor sums of
+  // patterns, nor L-Mul's formula; a raw unit of what is no bare addition; a dot of what is not
+  // aligned; a fixed-point sum beyond 64 bits. Scales are left to what surrounds the unit. Example:
   //   HardwareUnit(parse_arithmetic("lmul-m4"), UnitKind::step).verilog()
-  HardwareUnit(const Arithmetic& arithmetic, UnitKind kind);
+  HardwareUnit(const Arithmetic& arithmetic, UnitKind kind, Timing timing = Timing::combinational);
 
-  // Integers of `bits` (2 to 16): wide, step and add there are; sums have 32 bits and wrap.
-  static HardwareUnit integer(int bits, UnitKind kind);
+  // Integers of `bits` (2 to 16): wide, step, dot (16 lanes) and add there are; sums have 32 bits
+  // and wrap.
+  static HardwareUnit integer(int bits, UnitKind kind, Timing timing = Timing::combinational);
 
   const std::string& name() const { return name_; }  // of arithmetic and kind, a Verilog word
   UnitKind kind() const { return kind_; }
@@ -45,13 +54,20 @@ class HardwareUnit {
   // rounded: L-Mul's, which are f32 by default, are here in the wide format.
   const Arithmetic& arithmetic() const { return arithmetic_; }
   const std::string& verilog() const { return verilog_; }
-  int x_bits() const { return x_bits_; }
+  int lanes() const { return lanes_; }    // products at a time
+  int x_bits() const { return x_bits_; }  // of a lane
   int w_bits() const { return w_bits_; }
+  // Ranks of registers from input to output; 0: none, and no clock.
+  int latency() const { return latency_; }
   int sum_bits() const { return sum_bits_; }  // 0 where there is no sum
   int out_bits() const { return out_bits_; }
 
-  // By the C++ arithmetic. Codes in, code out.
-  uint64_t evaluate(uint64_t x, uint64_t w, uint64_t sum) const;
+  // By the C++ arithmetic. Codes in, by lane, code out.
+  uint64_t evaluate(std::span<const uint64_t> x, std::span<const uint64_t> w, uint64_t sum) const;
+  // Of one lane.
+  uint64_t evaluate(uint64_t x, uint64_t w, uint64_t sum) const {
+    return evaluate(std::span(&x, 1), std::span(&w, 1), sum);
+  }
 
  private:
   HardwareUnit() = default;
@@ -59,21 +75,34 @@ class HardwareUnit {
   void build_raw(const ProductForm& form);
   void build_add();
   void build_convert();
+  uint64_t evaluate_integer(std::span<const uint64_t> x, std::span<const uint64_t> w,
+                            uint64_t sum) const;
+  uint64_t add_fixed(uint64_t sum, const Dyadic& product) const;
+
+  // Pieces of Verilog.
+  std::string module(const std::string& body);
+  std::string held(const std::string& name, int bits);
+  std::string held_number(const std::string& name, int mantissa, int width);
 
   std::string name_;
   UnitKind kind_ = UnitKind::wide;
   Arithmetic arithmetic_;
   std::string verilog_;
   Cast out_;
+  Timing timing_ = Timing::combinational;
   int integer_bits_ = 0;
+  int fixed_low_ = 0;  // a fixed-point sum is in units of 2^fixed_low_
   uint64_t raw_offset_ = 0;
+  int lanes_ = 1;
   int x_bits_ = 0;
   int w_bits_ = 0;
   int sum_bits_ = 0;
   int out_bits_ = 0;
+  int latency_ = 0;
 };
 
 // "int8" is an integer unit, all else an arithmetic.
-HardwareUnit make_unit(std::string_view arithmetic, UnitKind kind);
+HardwareUnit make_unit(std::string_view arithmetic, UnitKind kind,
+                       Timing timing = Timing::combinational);
 
 }  // namespace napier

@@ -112,7 +112,7 @@ TEST(Energy, CountsTogglesLoadsAndGlitches) {
                              {"NAND", {{"A", 2}, {"B", 6}, {"Y", 7}}}};
   synthesis.netlist.nets = 8;
   Stimulus stimulus;
-  for (int i = 0; i < 11; ++i) stimulus.push_back({static_cast<uint64_t>(i % 2), 0, 0});
+  for (int i = 0; i < 11; ++i) stimulus.add(static_cast<uint64_t>(i % 2), 0, 0);
   // Each of 10 vectors toggles x[0] (4 fF: 8 fJ at 2 V) and the inverter (2 fF: 4 fJ, 7 inside).
   const double quiet = 0.008 + 0.004 + 0.007;
   {
@@ -144,9 +144,18 @@ TEST(Synthesis, NetlistsComputeWhatTheUnitDoes) {
   const WorkFolder folder;
   const Technology technology = load_technology(k_osu018, folder);
   EXPECT_EQ(technology.liberty.voltage, 1.8);
-  for (const char* arithmetic : {"lmul-e4m3", "fp8_e4m3"}) {
-    const HardwareUnit unit = make_unit(arithmetic, UnitKind::same);
-    const Synthesis synthesis = synthesise(unit, technology, 0, 3, folder);
+  struct Case {
+    const char* arithmetic;
+    Timing timing;
+    Aim aim;
+  };
+  double combinational = 0;
+  for (const Case& c : {Case{"lmul-e4m3", Timing::combinational, Aim::area},
+                        Case{"lmul-e4m3", Timing::pipelined, Aim::area},
+                        Case{"lmul-e4m3", Timing::combinational, Aim::speed},
+                        Case{"fp8_e4m3", Timing::combinational, Aim::sized}}) {
+    const HardwareUnit unit = make_unit(c.arithmetic, UnitKind::same, c.timing);
+    const Synthesis synthesis = synthesise(unit, technology, c.aim, 1, 3, folder);
     bool exhaustive = false;
     const Stimulus stimulus = make_vectors(unit, 0, 1, exhaustive);
     const Equivalence found =
@@ -164,6 +173,14 @@ TEST(Synthesis, NetlistsComputeWhatTheUnitDoes) {
     EXPECT_NEAR(std::stod(stat.substr(at + 30)), synthesis.area, 1e-3);
     EXPECT_GT(synthesis.delay, 0.5);
     EXPECT_LT(synthesis.delay, 50);
+    if (c.aim == Aim::area && c.timing == Timing::combinational) combinational = synthesis.delay;
+    if (c.aim == Aim::speed) {
+      EXPECT_LT(synthesis.delay, 0.9 * combinational);
+    }
+    // A cycle adds a register's own delay and setup to the logic between two.
+    if (c.timing == Timing::pipelined) {
+      EXPECT_NEAR(synthesis.delay, combinational + 0.4, 0.35);
+    }
   }
 }
 

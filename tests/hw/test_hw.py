@@ -36,7 +36,7 @@ def test_check_says_what_it_did(napier):
 def test_report_feeds_cost(napier, flow, tmp_path):
     prices = tmp_path / "own.toml"
     done = napier("hw", "report", "--arith", "x=e4m3/w=e4m3,lmul-e4m3", "--unit", "wide,convert",
-                  "--repeats", 2, "--vectors", 100, "--json", "--prices", prices)
+                  "--repeats", 2, "--vectors", 100, "--delay", "0", "--json", "--prices", prices)
     assert done.returncode == 0, done.stderr
     units = {(u["arith"], u["unit"]): u for u in json.loads(done.stdout)["units"]}
     assert len(units) == 4
@@ -55,7 +55,22 @@ def test_report_feeds_cost(napier, flow, tmp_path):
     assert "napier hw report" in used["convert e4m3fn"]["source"]
 
 
+def test_report_at_least_area_and_at_equal_delay(napier, flow):
+    done = napier("hw", "report", "--arith", "x=e4m3/w=e4m3,lmul-e4m3", "--unit", "same",
+                  "--repeats", 1, "--vectors", 100, "--json")
+    assert done.returncode == 0, done.stderr
+    small, fast = (units for units in zip(*[iter(json.loads(done.stdout)["units"])] * 2))
+    assert {u["target"] for u in small} == {0}
+    (target,) = {u["target"] for u in fast}
+    for before, after in zip(small, fast):
+        assert after["delay"]["mean"] <= target + 1e-9 and after["missed"] == 0
+        if before["delay"]["mean"] > target:
+            assert after["area"]["mean"] > before["area"]["mean"]
+    assert max(u["delay"]["mean"] for u in small) > target
+
+
 @pytest.mark.parametrize("arguments, words", [
+    (["hw", "report", "--arith", "bf16", "--delay", "soon", "--tech", "x"], "neither a number"),
     (["hw", "verilog", "x=e8m0u"], "no circuit"), (["hw"], "subcommand"),
     (["hw", "verilog", "bf16", "--unit", "raw"], "bare addition"),
     (["hw", "verilog", "bf16", "--unit", "fast"], "fast"),
