@@ -98,46 +98,48 @@ KernelKind compute_mul_mat(const ggml_tensor* out, const MatmulContext& context)
   return kernel;
 }
 
-// A view of a tensor with rows and columns exchanged.
-ggml_tensor turned(const ggml_tensor* tensor) {
-  ggml_tensor view = *tensor;
-  std::swap(view.ne[0], view.ne[1]);
-  std::swap(view.nb[0], view.nb[1]);
-  return view;
-}
-
-// Rows of a matrix for one multiplication. Those that do not lie one element after the other are
-// gathered first, in squares that stay in the cache.
-class MatrixRows {
+// The columns of a matrix as rows for a multiplication. Those that do not lie one element after the
+// other are gathered first, in squares that stay in the cache.
+class MatrixColumns {
  public:
-  MatrixRows(const ggml_tensor& tensor, int64_t i2, int64_t i3, ThreadPool& pool)
-      : tensor_(tensor), i2_(i2), i3_(i3) {
-    if (tensor.nb[0] == ggml_type_size(tensor.type)) return;
-    const int64_t rows = tensor.ne[1], count = tensor.ne[0];
-    gathered_.resize(static_cast<size_t>(rows * count));
-    if (tensor.type != GGML_TYPE_F32) {
-      pool.parallel_for(rows, [&](int64_t row) {
-        read_row(&tensor_, row, i2, i3, gathered_.data() + row * count);
+  MatrixColumns(const ggml_tensor* matrix, int64_t i2, int64_t i3, ThreadPool& pool)
+      : count_(matrix->ne[1]) {
+    const char* base =
+        static_cast<const char*>(matrix->data) + i2 * matrix->nb[2] + i3 * matrix->nb[3];
+    size_t row_step = matrix->nb[0], step = matrix->nb[1];  // of what is a row here
+    const int64_t rows = matrix->ne[0], count = count_;
+    if (matrix->type != GGML_TYPE_F32) {
+      decoded_.resize(static_cast<size_t>(rows * count));
+      pool.parallel_for(count, [&](int64_t column) {
+        read_row(matrix, column, i2, i3, decoded_.data() + column * rows);
       });
+      base = reinterpret_cast<const char*>(decoded_.data());
+      row_step = sizeof(float);
+      step = static_cast<size_t>(rows) * sizeof(float);
+    }
+    if (step == sizeof(float)) {
+      rows_ = reinterpret_cast<const float*>(base);
+      stride_ = static_cast<int64_t>(row_step / sizeof(float));
       return;
     }
+    gathered_.resize(static_cast<size_t>(rows * count));
+    rows_ = gathered_.data();
+    stride_ = count;
     // Squares are read along the columns and turned in registers and the nearest cache.
     constexpr int64_t side = 16;
-    const char* base =
-        static_cast<const char*>(tensor.data) + i2 * tensor.nb[2] + i3 * tensor.nb[3];
     pool.parallel_for((rows + side - 1) / side, [&](int64_t strip) {
       const int64_t begin = strip * side, height = std::min(rows - begin, side);
       for (int64_t k = 0; k < count; k += side) {
         const int64_t width = std::min(count - k, side);
         float square[side][side];
         for (int64_t i = 0; i < width; i++) {
-          const char* from = base + begin * tensor_.nb[1] + (k + i) * tensor_.nb[0];
-          if (tensor_.nb[1] == sizeof(float)) {
+          const char* from = base + begin * row_step + (k + i) * step;
+          if (row_step == sizeof(float)) {
             std::memcpy(square[i], from, static_cast<size_t>(height) * sizeof(float));
             continue;
           }
           for (int64_t row = 0; row < height; row++) {
-            std::memcpy(&square[i][row], from + row * tensor_.nb[1], sizeof(float));
+            std::memcpy(&square[i][row], from + row * row_step, sizeof(float));
           }
         }
         for (int64_t row = 0; row < height; row++) {
@@ -150,16 +152,13 @@ class MatrixRows {
 
   // Lives no longer than this object.
   RowReader reader() const {
-    return [this](int64_t row, float* to) {
-      if (gathered_.empty()) return read_row(&tensor_, row, i2_, i3_, to);
-      copy_row(gathered_.data() + row * tensor_.ne[0], tensor_.ne[0], tensor_.ne[0], to);
-    };
+    return [this](int64_t row, float* to) { copy_row(rows_ + row * stride_, stride_, count_, to); };
   }
 
  private:
-  ggml_tensor tensor_;
-  int64_t i2_, i3_;
-  std::vector<float> gathered_;  // dense rows; empty where the tensor is read
+  int64_t count_, stride_;
+  const float* rows_;
+  std::vector<float> decoded_, gathered_;
 };
 
 // Gradients: a [n, k], b [m, k], out [n, m]. Matrices of a serve several of b.
@@ -167,7 +166,7 @@ KernelKind compute_out_prod(const ggml_tensor* out, const MatmulContext& context
   const ggml_tensor* a = out->src[0];
   const ggml_tensor* b = out->src[1];
   const ggml_tensor* at = out->src[2];
-  const ggml_tensor w = turned(a), x = turned(b);
+  const int64_t n = a->ne[0], m = b->ne[0], k = a->ne[1];
   std::atomic<KernelKind> kernel = KernelKind::reference;
   const auto one = [&](int64_t index, ThreadPool& pool) {
     const int64_t i2 = index % out->ne[2];
@@ -175,22 +174,22 @@ KernelKind compute_out_prod(const ggml_tensor* out, const MatmulContext& context
     const int64_t a2 = i2 / (out->ne[2] / a->ne[2]), a3 = i3 / (out->ne[3] / a->ne[3]);
     const int64_t at2 = at ? i2 / (out->ne[2] / at->ne[2]) : 0;
     const int64_t at3 = at ? i3 / (out->ne[3] / at->ne[3]) : 0;
-    const MatrixRows x_rows(x, i2, i3, pool);
+    const MatrixColumns x(b, i2, i3, pool);
     float* to = row_of(out, 0, i2, i3);
     const auto stride = static_cast<int64_t>(out->nb[1] / sizeof(float));
     if (at) {
       const DerivativeOperands operands = {
           .at = [=](int64_t row, float* values) { read_row(at, row, at2, at3, values); },
           .other = [=](int64_t row, float* values) { read_row(a, row, a2, a3, values); },
-          .gradient = x_rows.reader()};
-      own_derivative(context.arithmetic, static_cast<Side>(out->op_params[0]),
-                     {x.ne[1], w.ne[1], x.ne[0]}, operands, to, stride, pool);
+          .gradient = x.reader()};
+      own_derivative(context.arithmetic, static_cast<Side>(out->op_params[0]), {m, n, k}, operands,
+                     to, stride, pool);
       return;
     }
-    const MatrixRows w_rows(w, a2, a3, pool);
-    const auto packed = pack_weights(context.arithmetic, w.ne[1], w.ne[0], w_rows.reader(), pool);
+    const MatrixColumns w(a, a2, a3, pool);
+    const auto packed = pack_weights(context.arithmetic, n, k, w.reader(), pool);
     kernel = packed->kernel();
-    packed->multiply(x.ne[1], x_rows.reader(), to, stride, pool);
+    packed->multiply(m, x.reader(), to, stride, pool);
   };
   for_each_matrix(out->ne[2] * out->ne[3], context.pool, one);
   return kernel;
@@ -255,7 +254,16 @@ KernelKind compute_matmul(const ggml_tensor* node, const MatmulContext& context)
   }
   switch (node->op) {
     case GGML_OP_MUL_MAT: return compute_mul_mat(node, context);
-    case GGML_OP_OUT_PROD: return compute_out_prod(node, context);
+    case GGML_OP_OUT_PROD: {
+      // What takes microseconds is done before another thread wakes.
+      constexpr int64_t k_worth_sharing = 1 << 19;
+      if (ggml_nelements(node) * node->src[0]->ne[1] >= k_worth_sharing) {
+        return compute_out_prod(node, context);
+      }
+      thread_local ThreadPool alone(1);
+      MatmulContext single = {context.arithmetic, alone, 0, 0, context.cache, 0};
+      return compute_out_prod(node, single);
+    }
     default: return compute_mul_mat_id(node, context);
   }
 }

@@ -101,8 +101,12 @@ Trainer::Engine::Engine(const TransformerShape& shape, const TrainerOptions& opt
   start_engine();
   cpu.reset(ggml_backend_cpu_init());
   napier.reset(ggml_backend_dev_init(ggml_backend_dev_by_name("NAPIER"), nullptr));
-  ggml_backend_cpu_set_n_threads(cpu.get(), options.threads);
-  ggml_threadpool_params params = ggml_threadpool_params_default(options.threads);
+  // ggml's threads meet after every operation, spinning: small ones are done sooner by one alone.
+  constexpr int64_t k_worth_sharing = 1 << 18;
+  const bool small = int64_t{shape.context} * options.sequences * shape.width < k_worth_sharing;
+  const int others = small ? 1 : options.threads;
+  ggml_backend_cpu_set_n_threads(cpu.get(), others);
+  ggml_threadpool_params params = ggml_threadpool_params_default(others);
   params.poll = 0;  // else they spin while Napier's work
   threads.reset(ggml_threadpool_new(&params));
   ggml_backend_cpu_set_threadpool(cpu.get(), threads.get());
@@ -249,7 +253,7 @@ std::string Trainer::Engine::first_without_finite() {
     const bool finite = std::all_of(values, values + ggml_nelements(node), [](float value) {
       return std::isfinite(value) || value == -std::numeric_limits<float>::infinity();
     });
-    if (!finite) name = node->name;
+    if (!finite && name.empty()) name = node->name;  // other parts of the graph still run
     return finite;
   };
   ggml_backend_sched_set_eval_callback(scheduler.get(), look, &found);

@@ -71,21 +71,33 @@ Vocabulary Vocabulary::of_characters(std::string_view text, const std::string& w
   return result;
 }
 
+// llama.cpp turns spaces first, then takes the length of a character from its first byte alone.
 std::vector<int32_t> Vocabulary::tokenise(std::string_view text, const std::string& where) const {
+  std::string turned;
+  turned.reserve(text.size() + text.size() / 2);
+  for (const char c : text) {
+    if (c == ' ') {
+      turned += k_space;
+    } else {
+      turned += c;
+    }
+  }
   std::vector<int32_t> result;
   result.reserve(text.size());
   constexpr int32_t k_first_byte = 3;
-  each_character(text, [&](std::string_view character, size_t offset, bool) {
-    const auto found = ids_.find(std::string(character == " " ? k_space : character));
+  constexpr uint8_t lengths[] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 3, 4};
+  for (size_t i = 0; i < turned.size();) {
+    const std::string character = turned.substr(i, lengths[static_cast<uint8_t>(turned[i]) >> 4]);
+    i += character.size();
+    const auto found = ids_.find(character);
     if (found != ids_.end()) {
       result.push_back(found->second);
     } else if (bytes_) {
-      for (const char c : character) result.push_back(k_first_byte + static_cast<unsigned char>(c));
+      for (const char c : character) result.push_back(k_first_byte + static_cast<uint8_t>(c));
     } else {
-      throw Error(place(where, offset) + ": the character '" + std::string(character) +
-                  "' is not in the vocabulary");
+      throw Error(where + ": the character '" + character + "' is not in the vocabulary");
     }
-  });
+  }
   return result;
 }
 
