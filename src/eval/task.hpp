@@ -60,8 +60,9 @@ std::span<const TaskKind> task_kinds();
 inline constexpr int k_workload_questions = 500;
 
 // Reads "NAME=FILE", or makes the questions of "arithmetic/WORKLOAD" (see workload.hpp) or, with
-// another seed, of "arithmetic/WORKLOAD=SEED"; the first `limit` of them (0: all). Throws Error that names the file, and
-// the line or the number of the entry that is wrong. Example: read_task("piqa=piqa.test.json", 0).
+// another seed, of "arithmetic/WORKLOAD=SEED"; the first `limit` of them (0: all). Throws Error
+// that names the file, and the line or the number of the entry that is wrong.
+//   read_task("piqa=piqa.test.json", 0)
 Task read_task(const std::string& request, size_t limit);
 
 // Worked examples before a question, as chain-of-thought prompting wants them.

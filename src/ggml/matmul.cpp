@@ -134,8 +134,8 @@ class MatrixColumns {
         float square[side][side];
         for (int64_t i = 0; i < width; i++) {
           const char* from = base + begin * row_step + (k + i) * step;
-          if (row_step == sizeof(float)) {
-            std::memcpy(square[i], from, static_cast<size_t>(height) * sizeof(float));
+          if (row_step == sizeof(float) && height == side) {
+            std::memcpy(square[i], from, sizeof square[i]);  // one move of a vector
             continue;
           }
           for (int64_t row = 0; row < height; row++) {

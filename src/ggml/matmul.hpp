@@ -25,8 +25,8 @@ struct MatmulContext {
 // Returns the kernel that ran. Throws Error, without the node's name.
 // Scaling "per tensor" means here: all of one matrix of the first operand (one head, one expert),
 // and all rows of the second that are multiplied with it.
-// Of an OUT_PROD, out[i, j] = sum over t of a[i, t] b[j, t], the columns of a are the arithmetic's w
-// and those of b its x.
+// Of an OUT_PROD, out[i, j] = sum over t of a[i, t] b[j, t], the columns of a are the arithmetic's
+// w and those of b its x.
 KernelKind compute_matmul(const ggml_tensor* node, const MatmulContext& context);
 
 // Makes an OUT_PROD node, which is a gradient, one by the arithmetic's own derivative (see

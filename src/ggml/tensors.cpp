@@ -49,9 +49,8 @@ std::optional<MatmulIdentity> identify_matmul(const ggml_tensor* node, const Pla
   identity.is_weight = !is_gradient && is_weight(node->src[0]);
   identity.name = identity.is_weight ? data_owner(node->src[0])->name : node->name;
   identity.rule = plan.match(identity.name);
-  identity.multiplications =
-      static_cast<uint64_t>(ggml_nelements(node)) *
-      static_cast<uint64_t>(node->src[0]->ne[is_gradient ? 1 : 0]);
+  identity.multiplications = static_cast<uint64_t>(ggml_nelements(node)) *
+                             static_cast<uint64_t>(node->src[0]->ne[is_gradient ? 1 : 0]);
   return identity;
 }
 

@@ -75,8 +75,8 @@ size_t Section::choice(std::string_view key, std::initializer_list<std::string_v
   if (found != words.end()) return static_cast<size_t>(found - words.begin());
   const std::vector<std::string> known(words.begin(), words.end());
   const std::string hint = suggestion(value, known);
-  throw wrong(key,
-              "is '" + value + "'" + (hint.empty() ? "; it is one of " + alternatives(known) : hint));
+  throw wrong(
+      key, "is '" + value + "'" + (hint.empty() ? "; it is one of " + alternatives(known) : hint));
 }
 
 std::vector<std::string> Section::texts(std::string_view key) const {

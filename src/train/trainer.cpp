@@ -47,7 +47,8 @@ Plan joined_plan(const TrainerOptions& options) {
   const auto append = [&](const Plan& part, const std::string& prefix) {
     for (const Rule& rule : part.rules)
       plan.rules.push_back({prefix + rule.pattern, rule.arithmetic});
-    plan.rules.push_back({prefix + "*", Arithmetic()});
+    const bool complete = !part.rules.empty() && part.rules.back().pattern == "*";
+    if (!complete) plan.rules.push_back({prefix + "*", Arithmetic()});
   };
   const bool own = options.rule == GradientRule::own;
   append(own ? options.forward : options.activation_gradients, "dx-");

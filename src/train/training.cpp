@@ -67,12 +67,14 @@ TrainRun train(TrainConfig config, const std::function<void(const TrainProgress&
 
   const int windows = config.options.sequences * config.options.passes;
   const double started = now();
+  double stepping = 0;  // seconds of it: without validation and checkpoints
   double smooth = run.record.training.empty() ? 0 : run.record.training.back();
   int64_t last_saved = trainer.state().step;
   for (int64_t step = trainer.state().step; step < config.steps; ++step) {
     const Batch batch = random_batch(data.training, config.shape.context, windows,
                                      random_bits(config.seed, k_places), step);
     StepResult result;
+    const double began = now();
     try {
       const uint64_t drops =
           random_bits(random_bits(config.seed, k_drops), static_cast<uint64_t>(step));
@@ -83,6 +85,7 @@ TrainRun train(TrainConfig config, const std::function<void(const TrainProgress&
                                                       : "; no checkpoint was written yet";
       throw Error(config.path + ": " + error.what() + left, error.blame());
     }
+    stepping += now() - began;
     run.skipped += result.skipped;
     run.record.training.push_back(static_cast<float>(result.loss));
     smooth = run.record.training.size() == 1 ? result.loss : 0.95 * smooth + 0.05 * result.loss;
@@ -101,7 +104,7 @@ TrainRun train(TrainConfig config, const std::function<void(const TrainProgress&
     }
     const double taken = now() - started;
     const auto steps = static_cast<double>(done - run.resumed_at);
-    run.tokens_per_second = steps * windows * config.shape.context / taken;
+    run.tokens_per_second = steps * windows * config.shape.context / stepping;
     if (on_step) {
       on_step({done, smooth, run.tokens_per_second,
                taken / steps * static_cast<double>(config.steps - done)});

@@ -1,10 +1,11 @@
-"""Gradients and loss curves against PyTorch's autograd and AdamW, from the same weights and data."""
+"""Gradients and loss curves against PyTorch's autograd and AdamW, from equal weights and data."""
 import subprocess
 
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="SKIPPED: needs torch (tests/requirements-optional.txt)")
+torch = pytest.importorskip(
+    "torch", reason="SKIPPED: needs torch (tests/requirements-optional.txt)")
 gguf = pytest.importorskip("gguf")
 
 from torch_llama import Llama  # noqa: E402

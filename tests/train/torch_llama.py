@@ -29,7 +29,7 @@ class Llama:
         return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.epsilon) * self.weights[name]
 
     def rope(self, x):
-        """Neighbouring pairs of each head are turned (RoFormer, Eq. 34). x: [..., length, width]."""
+        """Turns neighbouring pairs of each head (RoFormer, Eq. 34). x: [..., length, width]."""
         length, width = x.shape[-2:]
         angles = torch.arange(length)[:, None] * self.base ** (-torch.arange(0, width, 2) / width)
         cos, sin = angles.cos().to(x), angles.sin().to(x)
