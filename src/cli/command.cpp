@@ -204,7 +204,7 @@ void add_result(CLI::App& command, ResultArguments& result, const std::string& j
 ProgressLine::ProgressLine() : terminal_(isatty(STDERR_FILENO) != 0), started_(now()) {}
 ProgressLine::~ProgressLine() { clear(); }
 
-void ProgressLine::show(std::string_view what, double done) {
+void ProgressLine::show(std::string_view what, double done, bool estimates) {
   const double time = now();
   if (!terminal_ || time - shown_ < 0.1) return;
   shown_ = time;
@@ -214,7 +214,7 @@ void ProgressLine::show(std::string_view what, double done) {
                           std::string(static_cast<size_t>(width - filled), '.');
   const double elapsed = time - started_;
   const std::string left =
-      done > 0.01 ? fmt::format(", {:.0f} s left", elapsed * (1 - done) / done) : "";
+      estimates && done > 0.01 ? fmt::format(", {:.0f} s left", elapsed * (1 - done) / done) : "";
   fmt::print(stderr, "\r\033[K[{}] {:3.0f} % {}{}", bar, 100 * done, what, left);
   std::fflush(stderr);
 }

@@ -27,6 +27,7 @@ void add_league(CLI::App& app);
 void add_error(CLI::App& app);
 void add_cost(CLI::App& app);
 void add_hw(CLI::App& app);
+void add_train(CLI::App& app);
 
 // Exit codes of every subcommand.
 enum ExitCode : int { ok = 0, failed = 1, wrong_input = 2 };
@@ -101,7 +102,8 @@ class ProgressLine {
  public:
   ProgressLine();
   ~ProgressLine();
-  void show(std::string_view what, double done);
+  // `estimates`: says how many seconds are left, too.
+  void show(std::string_view what, double done, bool estimates = true);
   void clear();
 
  private:

@@ -74,6 +74,7 @@ int run(int argc, char** argv) {
   napier::cli::add_error(app);
   napier::cli::add_cost(app);
   napier::cli::add_hw(app);
+  napier::cli::add_train(app);
   refuse_empty_values(app);
   std::vector<std::string> names;
   for (const CLI::App* command : subcommands_of(app)) names.push_back(command->get_name());
@@ -100,6 +101,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is a write that fails
+  std::signal(SIGXFSZ, SIG_IGN);  // so is a file that grows beyond a limit
   ggml_set_abort_callback(on_ggml_abort);
   try {
     const int code = run(argc, argv);

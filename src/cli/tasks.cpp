@@ -7,6 +7,7 @@
 
 #include "cli/command.hpp"
 #include "eval/task_run.hpp"
+#include "eval/workload.hpp"
 #include "model/gguf_file.hpp"
 #include "model/probe.hpp"
 #include "napier/error.hpp"
@@ -30,6 +31,9 @@ std::string task_list() {
   std::string text;
   for (const TaskKind& kind : task_kinds()) {
     text += fmt::format("{:<20}{}\n{:<20}file: {}\n", kind.name, kind.summary, "", kind.file);
+  }
+  for (const Workload& workload : workloads()) {
+    text += fmt::format("arithmetic/{}\n{:<20}{}\n", workload.name, "", workload.summary);
   }
   return text;
 }

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <array>
 
+#include "eval/answers.hpp"
 #include "eval/task_files.hpp"
+#include "eval/workload.hpp"
 #include "napier/error.hpp"
 #include "numerics/cursor.hpp"
 
@@ -12,6 +14,7 @@ namespace {
 
 constexpr std::array<const char*, 2> k_choice_measures = {"acc", "acc_norm"};
 constexpr std::array<const char*, 2> k_generated_measures = {"strict", "flexible"};
+constexpr std::array<const char*, 2> k_whole_measures = {"exact", "result"};
 
 size_t characters(std::string_view text) {
   return static_cast<size_t>(
@@ -274,6 +277,8 @@ constexpr std::array k_kinds = {
              read_word_problems},
 };
 
+constexpr std::string_view k_workload_prefix = "arithmetic/";
+
 constexpr std::array k_examples = {
     WorkedExample{
         "There are 15 trees in the grove. Grove workers will plant trees in the grove today. After "
@@ -324,13 +329,36 @@ constexpr std::array k_examples = {
 }  // namespace
 
 std::span<const char* const> Task::measures() const {
+  if (extraction == Extraction::whole) return k_whole_measures;
   return is_choice() ? k_choice_measures : k_generated_measures;
 }
 
 std::span<const TaskKind> task_kinds() { return k_kinds; }
 std::span<const WorkedExample> arithmetic_examples() { return k_examples; }
 
+static Task make_workload_task(const std::string& request, size_t limit) {
+  const size_t equals = std::min(request.find('='), request.size());
+  const std::string name =
+      request.substr(k_workload_prefix.size(), equals - k_workload_prefix.size());
+  const std::string seed = equals == request.size() ? "0" : request.substr(equals + 1);
+  if (seed.empty() || seed.size() > 18 || seed.find_first_not_of("0123456789") != seed.npos) {
+    throw Error("'" + request + "': the seed after '=' must be a number from 0 on");
+  }
+  const Workload& workload = find_workload(name);
+  Task task = generative(Extraction::whole, {std::string(workload.stop)}, workload.max_tokens);
+  task.name = request.substr(0, equals);
+  task.path = "seed " + seed;
+  const int count = limit == 0 ? k_workload_questions : static_cast<int>(limit);
+  for (Sample& sample : workload.make(Part::test, count, std::stoull(seed))) {
+    const std::string answer(until_stop(sample.answer, task.stops));
+    // A line's beginning, as samples have it but for the first.
+    task.questions.push_back({{}, 0, "\n" + sample.prompt, trimmed(answer)});
+  }
+  return task;
+}
+
 Task read_task(const std::string& request, size_t limit) {
+  if (request.starts_with(k_workload_prefix)) return make_workload_task(request, limit);
   const size_t equals = request.find('=');
   if (equals == std::string::npos) {
     throw Error("'" + request + "' is no task: write NAME=FILE, such as piqa=piqa.test.json");

@@ -27,10 +27,11 @@ struct Question {
 
 // How the answer is found in what a model wrote.
 enum class Extraction : uint8_t {
-  none,     // multiple choice
-  number,   // strict: after "The answer is "; flexible: the last number; compared as text
-  value,    // the same, compared as numbers: a file may say 8.0 where a model says 8
-  sentence  // what follows "the answer is " in its line, but for its last character
+  none,      // multiple choice
+  number,    // strict: after "The answer is "; flexible: the last number; compared as text
+  value,     // the same, compared as numbers: a file may say 8.0 where a model says 8
+  sentence,  // what follows "the answer is " in its line, but for its last character
+  whole      // all of it; and its last line
 };
 
 struct Task {
@@ -42,7 +43,7 @@ struct Task {
   std::vector<Question> questions;
 
   bool is_choice() const { return extraction == Extraction::none; }
-  // Of the two figures that a task has: "acc", "acc_norm" or "strict", "flexible".
+  // Of the two figures that a task has: "acc", "acc_norm"; "strict", "flexible"; "exact", "result".
   std::span<const char* const> measures() const;
 };
 
@@ -55,8 +56,13 @@ struct TaskKind {
 };
 std::span<const TaskKind> task_kinds();
 
-// Reads "NAME=FILE", the first `limit` questions (0: all). Throws Error that names the file, and
-// the line or the number of the entry that is wrong. Example: read_task("piqa=piqa.test.json", 0).
+// The questions that arithmetic/WORKLOAD asks where no limit is set.
+inline constexpr int k_workload_questions = 500;
+
+// Reads "NAME=FILE", or makes the questions of "arithmetic/WORKLOAD" (see workload.hpp) or, with
+// another seed, of "arithmetic/WORKLOAD=SEED"; the first `limit` of them (0: all). Throws Error
+// that names the file, and the line or the number of the entry that is wrong.
+//   read_task("piqa=piqa.test.json", 0)
 Task read_task(const std::string& request, size_t limit);
 
 // Worked examples before a question, as chain-of-thought prompting wants them.

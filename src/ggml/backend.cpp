@@ -319,7 +319,8 @@ bool supports_op(const ggml_tensor* node) {
     case GGML_OP_PERMUTE:
     case GGML_OP_TRANSPOSE: return true;
     case GGML_OP_MUL_MAT:
-    case GGML_OP_MUL_MAT_ID: return supports_matmul(node);
+    case GGML_OP_MUL_MAT_ID:
+    case GGML_OP_OUT_PROD: return supports_matmul(node);
     default: {
       // Flash attention is claimed so that llama.cpp sees it on an unexpected device and takes the
       // separate multiplications instead, which come here. If it comes all the same, it fails.

@@ -1,9 +1,13 @@
 #include "ggml/matmul.hpp"
 
+#include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ggml/tensors.hpp"
@@ -15,7 +19,8 @@ namespace {
 using Packed = WeightCache::Packed;
 
 // One matrix of the first operand, made ready.
-Packed packed_matrix(const ggml_tensor* w, int64_t i2, int64_t i3, const MatmulContext& context) {
+Packed packed_matrix(const ggml_tensor* w, int64_t i2, int64_t i3, const MatmulContext& context,
+                     ThreadPool& pool) {
   const bool keep = context.buffer != 0;
   const RowReader reader = [=](int64_t row, float* out) {
     read_row(w, row, i2, i3, out);
@@ -28,7 +33,7 @@ Packed packed_matrix(const ggml_tensor* w, int64_t i2, int64_t i3, const MatmulC
     }
   };
   const auto pack = [&]() -> Packed {
-    return pack_weights(context.arithmetic, w->ne[1], w->ne[0], reader, context.pool);
+    return pack_weights(context.arithmetic, w->ne[1], w->ne[0], reader, pool);
   };
   if (!keep) return pack();
   PackedKey key;
@@ -48,6 +53,20 @@ float* row_of(const ggml_tensor* out, int64_t i1, int64_t i2, int64_t i3) {
                                   i2 * out->nb[2] + i3 * out->nb[3]);
 }
 
+// Runs task(i, pool) for each of `count` matrices: several at a time, each on one thread, where
+// there are enough of them, as attention's are too small to be shared between threads.
+void for_each_matrix(int64_t count, ThreadPool& pool,
+                     const std::function<void(int64_t index, ThreadPool& pool)>& task) {
+  if (count < 2 * pool.size()) {
+    for (int64_t i = 0; i < count; i++) task(i, pool);
+    return;
+  }
+  pool.parallel_for(count, [&](int64_t i) {
+    thread_local ThreadPool alone(1);
+    task(i, alone);
+  });
+}
+
 // Matrices of w serve r2 x r3 matrices of x each (grouped queries share a K head). The r2 lie one
 // after the other in the output, so they are one multiplication with r2 times the rows.
 KernelKind compute_mul_mat(const ggml_tensor* out, const MatmulContext& context) {
@@ -59,22 +78,120 @@ KernelKind compute_mul_mat(const ggml_tensor* out, const MatmulContext& context)
   const bool stacked = out->nb[2] == static_cast<size_t>(rows) * out->nb[1];
   const int64_t together = stacked ? r2 : 1;
 
-  KernelKind kernel = KernelKind::reference;
-  for (int64_t w3 = 0; w3 < w->ne[3]; w3++) {
-    for (int64_t w2 = 0; w2 < w->ne[2]; w2++) {
-      const Packed packed = packed_matrix(w, w2, w3, context);
-      kernel = packed->kernel();
-      for (int64_t x3 = w3 * r3; x3 < (w3 + 1) * r3; x3++) {
-        for (int64_t x2 = w2 * r2; x2 < (w2 + 1) * r2; x2 += together) {
-          const RowReader reader = [=](int64_t row, float* to) {
-            read_row(x, row % rows, x2 + row / rows, x3, to);
-          };
-          packed->multiply(rows * together, reader, row_of(out, 0, x2, x3),
-                           static_cast<int64_t>(out->nb[1] / sizeof(float)), context.pool);
-        }
+  std::atomic<KernelKind> kernel = KernelKind::reference;
+  const auto one = [&](int64_t index, ThreadPool& pool) {
+    const int64_t w2 = index % w->ne[2];
+    const int64_t w3 = index / w->ne[2];
+    const Packed packed = packed_matrix(w, w2, w3, context, pool);
+    kernel = packed->kernel();
+    for (int64_t x3 = w3 * r3; x3 < (w3 + 1) * r3; x3++) {
+      for (int64_t x2 = w2 * r2; x2 < (w2 + 1) * r2; x2 += together) {
+        const RowReader reader = [=](int64_t row, float* to) {
+          read_row(x, row % rows, x2 + row / rows, x3, to);
+        };
+        packed->multiply(rows * together, reader, row_of(out, 0, x2, x3),
+                         static_cast<int64_t>(out->nb[1] / sizeof(float)), pool);
       }
     }
+  };
+  for_each_matrix(w->ne[2] * w->ne[3], context.pool, one);
+  return kernel;
+}
+
+// The columns of a matrix as rows for a multiplication. Those that do not lie one element after the
+// other are gathered first, in squares that stay in the cache.
+class MatrixColumns {
+ public:
+  MatrixColumns(const ggml_tensor* matrix, int64_t i2, int64_t i3, ThreadPool& pool)
+      : count_(matrix->ne[1]) {
+    const char* base =
+        static_cast<const char*>(matrix->data) + i2 * matrix->nb[2] + i3 * matrix->nb[3];
+    size_t row_step = matrix->nb[0], step = matrix->nb[1];  // of what is a row here
+    const int64_t rows = matrix->ne[0], count = count_;
+    if (matrix->type != GGML_TYPE_F32) {
+      decoded_.resize(static_cast<size_t>(rows * count));
+      pool.parallel_for(count, [&](int64_t column) {
+        read_row(matrix, column, i2, i3, decoded_.data() + column * rows);
+      });
+      base = reinterpret_cast<const char*>(decoded_.data());
+      row_step = sizeof(float);
+      step = static_cast<size_t>(rows) * sizeof(float);
+    }
+    if (step == sizeof(float)) {
+      rows_ = reinterpret_cast<const float*>(base);
+      stride_ = static_cast<int64_t>(row_step / sizeof(float));
+      return;
+    }
+    gathered_.resize(static_cast<size_t>(rows * count));
+    rows_ = gathered_.data();
+    stride_ = count;
+    // Squares are read along the columns and turned in registers and the nearest cache.
+    constexpr int64_t side = 16;
+    pool.parallel_for((rows + side - 1) / side, [&](int64_t strip) {
+      const int64_t begin = strip * side, height = std::min(rows - begin, side);
+      for (int64_t k = 0; k < count; k += side) {
+        const int64_t width = std::min(count - k, side);
+        float square[side][side];
+        for (int64_t i = 0; i < width; i++) {
+          const char* from = base + begin * row_step + (k + i) * step;
+          if (row_step == sizeof(float) && height == side) {
+            std::memcpy(square[i], from, sizeof square[i]);  // one move of a vector
+            continue;
+          }
+          for (int64_t row = 0; row < height; row++) {
+            std::memcpy(&square[i][row], from + row * row_step, sizeof(float));
+          }
+        }
+        for (int64_t row = 0; row < height; row++) {
+          float* to = gathered_.data() + (begin + row) * count + k;
+          for (int64_t i = 0; i < width; i++) to[i] = square[i][row];
+        }
+      }
+    });
   }
+
+  // Lives no longer than this object.
+  RowReader reader() const {
+    return [this](int64_t row, float* to) { copy_row(rows_ + row * stride_, stride_, count_, to); };
+  }
+
+ private:
+  int64_t count_, stride_;
+  const float* rows_;
+  std::vector<float> decoded_, gathered_;
+};
+
+// Gradients: a [n, k], b [m, k], out [n, m]. Matrices of a serve several of b.
+KernelKind compute_out_prod(const ggml_tensor* out, const MatmulContext& context) {
+  const ggml_tensor* a = out->src[0];
+  const ggml_tensor* b = out->src[1];
+  const ggml_tensor* at = out->src[2];
+  const int64_t n = a->ne[0], m = b->ne[0], k = a->ne[1];
+  std::atomic<KernelKind> kernel = KernelKind::reference;
+  const auto one = [&](int64_t index, ThreadPool& pool) {
+    const int64_t i2 = index % out->ne[2];
+    const int64_t i3 = index / out->ne[2];
+    const int64_t a2 = i2 / (out->ne[2] / a->ne[2]), a3 = i3 / (out->ne[3] / a->ne[3]);
+    const int64_t at2 = at ? i2 / (out->ne[2] / at->ne[2]) : 0;
+    const int64_t at3 = at ? i3 / (out->ne[3] / at->ne[3]) : 0;
+    const MatrixColumns x(b, i2, i3, pool);
+    float* to = row_of(out, 0, i2, i3);
+    const auto stride = static_cast<int64_t>(out->nb[1] / sizeof(float));
+    if (at) {
+      const DerivativeOperands operands = {
+          .at = [=](int64_t row, float* values) { read_row(at, row, at2, at3, values); },
+          .other = [=](int64_t row, float* values) { read_row(a, row, a2, a3, values); },
+          .gradient = x.reader()};
+      own_derivative(context.arithmetic, static_cast<Side>(out->op_params[0]), {m, n, k}, operands,
+                     to, stride, pool);
+      return;
+    }
+    const MatrixColumns w(a, a2, a3, pool);
+    const auto packed = pack_weights(context.arithmetic, n, k, w.reader(), pool);
+    kernel = packed->kernel();
+    packed->multiply(m, x.reader(), to, stride, pool);
+  };
+  for_each_matrix(out->ne[2] * out->ne[3], context.pool, one);
   return kernel;
 }
 
@@ -108,7 +225,7 @@ KernelKind compute_mul_mat_id(const ggml_tensor* out, const MatmulContext& conte
   for (int64_t expert = 0; expert < w->ne[2]; expert++) {
     const std::vector<Place>& rows = places[expert];
     if (rows.empty()) continue;
-    const Packed packed = packed_matrix(w, expert, 0, context);
+    const Packed packed = packed_matrix(w, expert, 0, context, context.pool);
     kernel = packed->kernel();
     const RowReader reader = [&](int64_t row, float* to) {
       read_row(x, rows[row].slot % x->ne[1], rows[row].token, 0, to);
@@ -135,8 +252,25 @@ KernelKind compute_matmul(const ggml_tensor* node, const MatmulContext& context)
                   " cannot be read as f32");
     }
   }
-  return node->op == GGML_OP_MUL_MAT ? compute_mul_mat(node, context)
-                                     : compute_mul_mat_id(node, context);
+  switch (node->op) {
+    case GGML_OP_MUL_MAT: return compute_mul_mat(node, context);
+    case GGML_OP_OUT_PROD: {
+      // What takes microseconds is done before another thread wakes.
+      constexpr int64_t k_worth_sharing = 1 << 19;
+      if (ggml_nelements(node) * node->src[0]->ne[1] >= k_worth_sharing) {
+        return compute_out_prod(node, context);
+      }
+      thread_local ThreadPool alone(1);
+      MatmulContext single = {context.arithmetic, alone, 0, 0, context.cache, 0};
+      return compute_out_prod(node, single);
+    }
+    default: return compute_mul_mat_id(node, context);
+  }
+}
+
+void take_own_derivative(ggml_tensor* out_prod, ggml_tensor* at, Side side) {
+  out_prod->src[2] = at;
+  out_prod->op_params[0] = static_cast<int32_t>(side);
 }
 
 }  // namespace napier

@@ -9,7 +9,8 @@ namespace napier {
 namespace {
 
 bool is_matmul(const ggml_tensor* node) {
-  return node->op == GGML_OP_MUL_MAT || node->op == GGML_OP_MUL_MAT_ID;
+  return node->op == GGML_OP_MUL_MAT || node->op == GGML_OP_MUL_MAT_ID ||
+         node->op == GGML_OP_OUT_PROD;
 }
 
 bool is_weight(const ggml_tensor* tensor) {
@@ -43,11 +44,13 @@ const ggml_tensor* cache_of(const ggml_tensor* tensor) {
 std::optional<MatmulIdentity> identify_matmul(const ggml_tensor* node, const Plan& plan) {
   if (!is_matmul(node)) return std::nullopt;
   MatmulIdentity identity;
-  identity.is_weight = is_weight(node->src[0]);
+  // An outer product is a gradient: it has a name of its own, and sums over its operands' rows.
+  const bool is_gradient = node->op == GGML_OP_OUT_PROD;
+  identity.is_weight = !is_gradient && is_weight(node->src[0]);
   identity.name = identity.is_weight ? data_owner(node->src[0])->name : node->name;
   identity.rule = plan.match(identity.name);
-  identity.multiplications =
-      static_cast<uint64_t>(ggml_nelements(node)) * static_cast<uint64_t>(node->src[0]->ne[0]);
+  identity.multiplications = static_cast<uint64_t>(ggml_nelements(node)) *
+                             static_cast<uint64_t>(node->src[0]->ne[is_gradient ? 1 : 0]);
   return identity;
 }
 

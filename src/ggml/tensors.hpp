@@ -13,10 +13,10 @@
 
 namespace napier {
 
-// A MUL_MAT or MUL_MAT_ID node as the plan sees it.
+// A MUL_MAT, MUL_MAT_ID or OUT_PROD node as the plan sees it.
 struct MatmulIdentity {
   // The weight's name where the first operand lies in a buffer of weights (or is trained), else
-  // the node's. Lives as long as the tensor.
+  // the node's; of an OUT_PROD always the node's. Lives as long as the tensor.
   std::string_view name;
   bool is_weight = false;
   std::optional<size_t> rule;    // of the plan, nothing if it is left to the engine

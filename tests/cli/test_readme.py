@@ -6,6 +6,20 @@ import shlex
 README_FOLDER = pathlib.Path(__file__).parents[2]
 README = (README_FOLDER / "README.md").read_text(encoding="utf-8")
 BLOCKS = [line[4:] for line in README.splitlines() if line.startswith("    ")]
+TRAINING = """
+name = "small"
+output = "small"
+[model]
+layers = 1
+heads = 1
+width = 8
+context = 16
+[data]
+task = "small"
+samples = 100
+[train]
+steps = 2
+"""
 
 
 def test_every_napier_command_runs(napier, shared, tmp_path):
@@ -16,6 +30,7 @@ def test_every_napier_command_runs(napier, shared, tmp_path):
     assert len(commands) >= 6
     piqa = shared("data/tasks/commonsense/piqa.test.json")
     (tmp_path / "piqa.test.json").write_text(json.dumps(json.loads(piqa.read_text())[:2]))
+    (tmp_path / "CONFIG.toml").write_text(TRAINING)
     for line in commands:
         words = shlex.split(line)[1:]
         words = [str(README_FOLDER / w) if w.startswith("recipes/") else w for w in words]

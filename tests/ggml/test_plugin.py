@@ -250,6 +250,7 @@ def test_preloading_leaves_other_programs_alone(plugin):
 
 @pytest.mark.parametrize("operation, sample", [
     ("MUL_MAT", "type_a=(f32|f16|q4_0|q6_K),.*m=16,n=(1|9|10|16),k=(32|256),"),
+    ("OUT_PROD", "type_a=(f32|f16|q4_0),.*n=(1|16),k=(1|16),"),
     ("MUL_MAT_ID", "n_mats=(1|4),n_used=.*m=(8|64),n=(1|16|17),k=(3|64|65|96|768),"),
 ])
 def test_backend_ops(with_plugin, full_tier, operation, sample):

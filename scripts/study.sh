@@ -1,0 +1,82 @@
+#!/bin/sh
+# study.sh [FOLDER [STEPS]]: trains the model of recipes/train/study.toml.in from scratch under each
+# arithmetic: forward only (gradients in f32) and forward and backward; sums in f32, bf16, e4m3;
+# three seeds. A line a run goes to FOLDER/results.csv; begun again, it goes on where it was.
+# STUDY_FORMATS, STUDY_SUMS, STUDY_PASSES, STUDY_SEEDS choose parts of it; STUDY_THREADS is -t.
+set -eu
+root=$(cd "$(dirname "$0")/.." && pwd)
+folder=${1:-$root/build/study}
+steps=${2:-1200}
+napier=${NAPIER:-$root/build/napier}
+threads=${STUDY_THREADS:-2}
+mkdir -p "$folder"
+results=$folder/results.csv
+[ -e "$results" ] || echo "arithmetic,sums,passes,seed,steps,loss,exact,diverged" >"$results"
+
+# The accuracy on 200 questions, asked under the arithmetic that the model was trained for.
+accuracy() {
+  "$napier" tasks -t "$threads" "$1" --task arithmetic/add-reverse --limit 200 --arith "$2" --csv |
+    sed -n 's/.*,exact,[^,]*,\([^,]*\),.*/\1/p' | tail -n 1
+}
+
+one_run() { # format sums passes seed
+  name=$1-$2-$3-$4
+  arithmetic=$1/acc=$2
+  [ "$3" = both ] && backward=$arithmetic || backward=f32
+  sed -e "s|@NAME@|$name|; s|@OUTPUT@|$folder/$name|; s|@STEPS@|$steps|; s|@SEED@|$4|" \
+    -e "s|@FORWARD@|$arithmetic|; s|@BACKWARD@|$backward|" \
+    "$root/recipes/train/study.toml.in" >"$folder/$name.toml"
+  echo "study: $name" >&2
+  if "$napier" train -t "$threads" "$folder/$name.toml" --json >"$folder/$name.json" \
+    2>"$folder/$name.err"; then
+    loss=$(sed -n 's/^  "loss": \([0-9.e+-]*\),*$/\1/p' "$folder/$name.json")
+    exact=$(accuracy "$folder/$name/model.gguf" "$arithmetic")
+    echo "$1,$2,$3,$4,$steps,$loss,$exact,0" >>"$results"
+  elif grep -q "no finite number" "$folder/$name.err"; then
+    echo "$1,$2,$3,$4,$steps,,,1" >>"$results"
+  else
+    cat "$folder/$name.err" >&2
+    exit 1
+  fi
+  rm -f "$folder/$name/checkpoint.gguf"
+}
+
+for sums in ${STUDY_SUMS:-f32 bf16 e4m3}; do
+  for seed in ${STUDY_SEEDS:-1 2 3}; do
+    for format in ${STUDY_FORMATS:-f32 bf16 fp8_e4m3 fp8_e5m2 lmul-m7 lmul-m4 lmul-m3}; do
+      for passes in ${STUDY_PASSES:-forward both}; do
+        grep -q "^$format,$sums,$passes,$seed,$steps," "$results" ||
+          one_run "$format" "$sums" "$passes" "$seed"
+      done
+    done
+  done
+done
+
+# Means over the seeds, and the least and the largest accuracy.
+awk -F, '
+  NR == 1 { next }
+  {
+    key = $1 "," $2 "," $3
+    if (!(key in runs)) order[++count] = key
+    runs[key]++
+    diverged[key] += $8
+    if ($8) next
+    if (!(key in ended)) least[key] = most[key] = $7
+    ended[key]++
+    loss[key] += $6
+    exact[key] += $7
+    if ($7 < least[key]) least[key] = $7
+    if ($7 > most[key]) most[key] = $7
+  }
+  END {
+    printf "%-12s %-6s %-8s %5s %9s %8s  %s\n", "arithmetic", "sums", "passes", "runs", "diverged",
+      "loss", "exact [least, most]"
+    for (i = 1; i <= count; i++) {
+      key = order[i]
+      split(key, part, ",")
+      printf "%-12s %-6s %-8s %5d %9d", part[1], part[2], part[3], runs[key], diverged[key]
+      if (ended[key]) printf " %8.4f  %.3f [%.3f, %.3f]", loss[key] / ended[key],
+        exact[key] / ended[key], least[key], most[key]
+      print ""
+    }
+  }' "$results"
