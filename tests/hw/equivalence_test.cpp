@@ -90,8 +90,8 @@ TEST(Equivalence, WiderFormatsAndEveryAccumulator) {
   }
 }
 
-// Sums of many products, aligned as tensor cores do; integers; sums in fixed point; weights that are
-// powers of two, the terms of bit-serial units.
+// Sums of many products, aligned as tensor cores do; integers; sums in fixed point; weights that
+// are powers of two, the terms of bit-serial units.
 constexpr Case k_sums[] = {{"fp8_e4m3/acc=f32(align=16,extra=2)", UnitKind::dot},
                            {"lmul-e4m3/acc=f32(align=16,extra=2)", UnitKind::dot},
                            {"bf16/acc=e8m13:rtz(align=8)", UnitKind::dot},
