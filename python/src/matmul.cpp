@@ -1,0 +1,188 @@
+// Products of arrays. Arrays come as float32 in the CPU's memory, with any strides; what else there
+// is of array types python/napier/_arrays.py has made that of it.
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bindings.hpp"
+#include "kernels/elementwise.hpp"
+#include "napier/error.hpp"
+#include "napier/gemm.hpp"
+#include "pool.hpp"
+
+namespace napier::python {
+namespace {
+
+using Input = nb::ndarray<const float, nb::device::cpu>;
+using Dense = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
+using Output = nb::ndarray<float, nb::c_contig, nb::device::cpu>;
+
+// One matrix of rows of k elements, strides in elements.
+struct Rows {
+  const float* data;
+  int64_t rows;
+  int64_t k;
+  int64_t row_stride;
+  int64_t stride;  // along k
+
+  RowReader reader() const {
+    return [*this](int64_t row, float* to) {
+      const float* from = data + row * row_stride;
+      if (stride == 1) return copy_row(from, row_stride, k, to);
+      for (int64_t i = 0; i < k; ++i) to[i] = from[i * stride];
+    };
+  }
+};
+
+// Rows that lie across the memory, copied tile by tile to where they lie along it.
+std::vector<float> gathered(const Rows& matrix, ThreadPool& pool) {
+  constexpr int64_t tile = 32;
+  std::vector<float> dense(static_cast<size_t>(matrix.rows * matrix.k));
+  pool.parallel_for((matrix.rows + tile - 1) / tile, [&](int64_t block) {
+    const int64_t end = std::min(matrix.rows, (block + 1) * tile);
+    for (int64_t from = 0; from < matrix.k; from += tile) {
+      const int64_t to = std::min(matrix.k, from + tile);
+      for (int64_t row = block * tile; row < end; ++row) {
+        const float* source = matrix.data + row * matrix.row_stride;
+        float* target = dense.data() + row * matrix.k;
+        for (int64_t i = from; i < to; ++i) target[i] = source[i * matrix.stride];
+      }
+    }
+  });
+  return dense;
+}
+
+std::unique_ptr<PackedWeights> pack(const Arithmetic& arithmetic, const Rows& w, ThreadPool& pool) {
+  if (w.stride == 1) return pack_weights(arithmetic, w.rows, w.k, w.reader(), pool);
+  const std::vector<float> dense = gathered(w, pool);
+  return pack_weights(arithmetic, w.rows, w.k, Rows{dense.data(), w.rows, w.k, w.k, 1}.reader(),
+                      pool);
+}
+
+bool scales_per_tensor(const Operand& operand) {
+  return std::any_of(operand.scaling.begin(), operand.scaling.end(), [](const ScaleLevel& level) {
+    return level.granularity == Granularity::tensor;
+  });
+}
+
+// out[..., m, n] = a[..., m, k] b[..., k, n]: the batch's dimensions are equal, strides may be 0.
+void matmul(const Arithmetic& arithmetic, Input a, Input b, Output out) {
+  const size_t batch_dims = out.ndim() - 2;
+  const auto m = static_cast<int64_t>(out.shape(batch_dims));
+  const auto n = static_cast<int64_t>(out.shape(batch_dims + 1));
+  const auto k = static_cast<int64_t>(a.shape(batch_dims + 1));
+  std::vector<int64_t> a_offsets = {0};
+  std::vector<int64_t> b_offsets = {0};
+  for (size_t d = 0; d < batch_dims; ++d) {
+    std::vector<int64_t> a_next;
+    std::vector<int64_t> b_next;
+    for (size_t j = 0; j < a_offsets.size(); ++j) {
+      for (int64_t i = 0; i < static_cast<int64_t>(out.shape(d)); ++i) {
+        a_next.push_back(a_offsets[j] + i * a.stride(d));
+        b_next.push_back(b_offsets[j] + i * b.stride(d));
+      }
+    }
+    a_offsets = std::move(a_next);
+    b_offsets = std::move(b_next);
+  }
+  const int64_t a_row = a.stride(batch_dims);
+  const int64_t a_column = a.stride(batch_dims + 1);
+  const int64_t b_row = b.stride(batch_dims);
+  const int64_t b_column = b.stride(batch_dims + 1);
+  const float* a_data = a.data();
+  const float* b_data = b.data();
+  float* out_data = out.data();
+  with_pool([&](ThreadPool& pool) {
+    // Matrices that follow each other with the same b are one multiplication of more rows, unless
+    // a scale is taken over all rows of each.
+    const bool together = !scales_per_tensor(arithmetic.x);
+    std::unique_ptr<PackedWeights> weights;
+    for (size_t i = 0; i < a_offsets.size();) {
+      size_t end = i + 1;
+      while (together && end < a_offsets.size() && b_offsets[end] == b_offsets[i]) ++end;
+      if (!weights || b_offsets[i] != b_offsets[i - 1]) {
+        weights = pack(arithmetic, {b_data + b_offsets[i], n, k, b_column, b_row}, pool);
+      }
+      const auto rows = static_cast<int64_t>(end - i) * m;
+      const RowReader read = [&, i](int64_t row, float* to) {
+        const int64_t offset = a_offsets[i + static_cast<size_t>(row / m)];
+        const Rows one{a_data + offset + row % m * a_row, 1, k, a_row, a_column};
+        if (a_column == 1) return copy_row(one.data, a_row, k, to);
+        for (int64_t j = 0; j < k; ++j) to[j] = one.data[j * a_column];
+      };
+      weights->multiply(rows, read, out_data + static_cast<int64_t>(i) * m * n, n, pool);
+      i = end;
+    }
+  });
+}
+
+// Weights made ready once and used many times.
+class Weights {
+ public:
+  Weights(const Arithmetic& arithmetic, nb::ndarray<const float, nb::ndim<2>, nb::device::cpu> w) {
+    const Rows rows{w.data(), static_cast<int64_t>(w.shape(0)), static_cast<int64_t>(w.shape(1)),
+                    w.stride(0), w.stride(1)};
+    with_pool([&](ThreadPool& pool) { packed_ = pack(arithmetic, rows, pool); });
+  }
+
+  void multiply(nb::ndarray<const float, nb::ndim<2>, nb::device::cpu> x, Output out) const {
+    const Rows rows{x.data(), static_cast<int64_t>(x.shape(0)), static_cast<int64_t>(x.shape(1)),
+                    x.stride(0), x.stride(1)};
+    float* to = out.data();
+    with_pool([&](ThreadPool& pool) {
+      packed_->multiply(rows.rows, rows.reader(), to, packed_->n(), pool);
+    });
+  }
+
+  const PackedWeights& packed() const { return *packed_; }
+
+ private:
+  std::unique_ptr<PackedWeights> packed_;
+};
+
+}  // namespace
+
+void bind_matmul(nb::module_& module) {
+  module.def("set_threads", &set_threads, nb::arg("threads"),
+             "How many threads compute, the calling one included. No result depends on it.");
+  module.def("get_threads", &get_threads);
+  module.def("matmul", &matmul, nb::arg("arithmetic"), nb::arg("a").noconvert(),
+             nb::arg("b").noconvert(), nb::arg("out").noconvert());
+  module.def(
+      "multiply",
+      [](const Arithmetic& arithmetic, Dense x, Dense w, int64_t rows, int64_t k, Output out) {
+        with_pool([&](ThreadPool& pool) {
+          multiply_elements(arithmetic, rows, k, x.data(), w.data(), out.data(), pool);
+        });
+      },
+      nb::arg("arithmetic"), nb::arg("x").noconvert(), nb::arg("w").noconvert(), nb::arg("rows"),
+      nb::arg("k"), nb::arg("out").noconvert());
+  module.def(
+      "quantise",
+      [](const Arithmetic& arithmetic, bool of_w, Dense in, int64_t rows, int64_t k,
+         nb::ndarray<double, nb::c_contig, nb::device::cpu> out) {
+        with_pool([&](ThreadPool& pool) {
+          quantise_elements(of_w ? arithmetic.w : arithmetic.x, rows, k, in.data(), out.data(),
+                            pool);
+        });
+      },
+      nb::arg("arithmetic"), nb::arg("of_w"), nb::arg("values").noconvert(), nb::arg("rows"),
+      nb::arg("k"), nb::arg("out").noconvert());
+
+  nb::class_<Weights>(module, "Weights")
+      .def(nb::init<const Arithmetic&, nb::ndarray<const float, nb::ndim<2>, nb::device::cpu>>(),
+           nb::arg("arithmetic"), nb::arg("w").noconvert())
+      .def("multiply", &Weights::multiply, nb::arg("x").noconvert(), nb::arg("out").noconvert())
+      .def_prop_ro("arithmetic", [](const Weights& w) { return w.packed().arithmetic(); })
+      .def_prop_ro("kernel",
+                   [](const Weights& w) { return std::string(kernel_name(w.packed().kernel())); })
+      .def_prop_ro("n", [](const Weights& w) { return w.packed().n(); })
+      .def_prop_ro("k", [](const Weights& w) { return w.packed().k(); })
+      .def_prop_ro("bytes", [](const Weights& w) { return w.packed().bytes(); });
+}
+
+}  // namespace napier::python

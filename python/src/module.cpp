@@ -1,0 +1,14 @@
+#include "bindings.hpp"
+
+NB_MODULE(_core, module) {
+  using namespace napier::python;
+  module.doc() = "Napier's C++ library; use the package napier, which is made of it.";
+  module.attr("__version__") = NAPIER_VERSION;
+  bind_errors(module);
+  bind_format(module);
+  bind_arithmetic(module);
+  bind_matmul(module);
+  bind_model(module);
+  bind_error_study(module);
+  bind_cost(module);
+}
