@@ -144,8 +144,10 @@ class Model:
         """log_likelihoods(), and whether each token is the likeliest."""
         tokens = self._tokens(text)
         count = len(tokens) - 1 if last is None else last
-        out = np.empty(max(count, 0), np.float64)
-        likeliest = np.empty(max(count, 0), np.bool_)
+        if count < 1:
+            raise _core.Error("no token is left to score: give at least two, or last=1 or more")
+        out = np.empty(count, np.float64)
+        likeliest = np.empty(count, np.bool_)
         self._session.log_likelihoods(tokens, out, likeliest)
         return out, likeliest
 

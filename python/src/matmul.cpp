@@ -144,6 +144,25 @@ class Weights {
   std::unique_ptr<PackedWeights> packed_;
 };
 
+// A number that differs, all but surely, between arrays that differ: eight sums that each multiply
+// by an odd number a word (the mixing constant is splitmix64's).
+uint64_t fingerprint(Dense values) {
+  constexpr size_t lanes = 8;
+  const auto* words = reinterpret_cast<const uint32_t*>(values.data());
+  uint64_t sums[lanes] = {1, 2, 3, 4, 5, 6, 7, 8};
+  size_t i = 0;
+  for (; i + lanes <= values.size(); i += lanes) {
+    for (size_t lane = 0; lane < lanes; ++lane) {
+      sums[lane] = (sums[lane] ^ words[i + lane]) * 0x9E3779B97F4A7C15u;
+      sums[lane] ^= sums[lane] >> 32;
+    }
+  }
+  for (; i < values.size(); ++i) sums[0] = (sums[0] ^ words[i]) * 0x9E3779B97F4A7C15u;
+  uint64_t all = values.size();
+  for (const uint64_t sum : sums) all = (all ^ sum ^ (sum >> 31)) * 0xBF58476D1CE4E5B9u;
+  return all;
+}
+
 }  // namespace
 
 void bind_matmul(nb::module_& module) {
@@ -172,6 +191,9 @@ void bind_matmul(nb::module_& module) {
       },
       nb::arg("arithmetic"), nb::arg("of_w"), nb::arg("values").noconvert(), nb::arg("rows"),
       nb::arg("k"), nb::arg("out").noconvert());
+
+  module.def("fingerprint", &fingerprint, nb::arg("values").noconvert(),
+             nb::call_guard<nb::gil_scoped_release>());
 
   nb::class_<Weights>(module, "Weights")
       .def(nb::init<const Arithmetic&, nb::ndarray<const float, nb::ndim<2>, nb::device::cpu>>(),

@@ -8,6 +8,7 @@ NB_MODULE(_core, module) {
   bind_format(module);
   bind_arithmetic(module);
   bind_matmul(module);
+  bind_derivative(module);
   bind_model(module);
   bind_error_study(module);
   bind_cost(module);

@@ -14,7 +14,8 @@ settings.register_profile("napier", database=None, deadline=None,
                           suppress_health_check=[HealthCheck.function_scoped_fixture])
 settings.load_profile("napier")
 
-BUILD = Path(os.environ.get("NAPIER_BUILD_DIR", Path(__file__).resolve().parents[2] / "build"))
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = Path(os.environ.get("NAPIER_BUILD_DIR", ROOT / "build"))
 sys.path.insert(0, str(BUILD / "python"))
 os.environ["PYTHONPATH"] = os.pathsep.join(  # of the processes that tests start
     [str(BUILD / "python"), *filter(None, [os.environ.get("PYTHONPATH")])])
