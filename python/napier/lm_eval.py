@@ -47,8 +47,8 @@ class NapierLM(TemplateLM):  # type: ignore[misc]
         super().__init__()
         if arith is not None and plan is not None:
             raise ValueError("arith and plan are both given: give one")
-        # The harness names a GPU if not told otherwise, and batches for speed, which here comes from
-        # shared beginnings.
+        # The harness names a GPU if not told otherwise, and batches for speed, which comes from
+        # shared beginnings here.
         del device, batch_size, max_batch_size
         self.model = Model(
             str(pretrained), str(arith or plan or "f32"), context=int(max_length),

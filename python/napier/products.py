@@ -166,16 +166,19 @@ class PackedWeights:
     def nbytes(self) -> int:
         return self._weights.bytes
 
-    def __call__(self, x: Any, dtype: Any = None) -> NDArray[Any]:
-        """x (..., k) times the transposed weights: (..., n). All rows of x are one matrix."""
+    def __call__(
+        self, x: Any, out: NDArray[np.float32] | None = None, dtype: Any = None
+    ) -> NDArray[Any]:
+        """x (..., k) times the transposed weights: (..., n). All rows of x are one matrix. `out`
+        and `dtype` are matmul()'s."""
         x32 = as_float32(x, "x")
         n, k = self.shape
         if x32.ndim == 0 or x32.shape[-1] != k:
             raise ValueError(f"x of shape {x32.shape} must have a last dimension of {k}")
-        out = np.empty((*x32.shape[:-1], n), np.float32)
-        if out.size:
-            self._weights.multiply(x32.reshape(-1, k), out)
-        return result(out, dtype)
+        target = _target(out, (*x32.shape[:-1], n), dtype)
+        if target.size:
+            self._weights.multiply(x32.reshape(-1, k), target)
+        return result(target, dtype)
 
     def __repr__(self) -> str:
         n, k = self.shape
@@ -187,7 +190,7 @@ def pack(w: Any, arith: ArithmeticLike) -> PackedWeights:
 
         >>> w = napier.pack(np.float32([[1.5, 0.5]]), "lmul-m4")
         >>> w(np.float32([[3.0, 2.0]]))
-        array([[5.75]], dtype=float32)
+        array([[5.625]], dtype=float32)
     """
     w32 = as_float32(w, "w")
     if w32.ndim != 2 or not w32.size:

@@ -2,6 +2,8 @@
 
 NB_MODULE(_core, module) {
   using namespace napier::python;
+  // PyTorch's graphs, which outlive the interpreter, hold arithmetics: no leak of ours.
+  nb::set_leak_warnings(false);
   module.doc() = "Napier's C++ library; use the package napier, which is made of it.";
   module.attr("__version__") = NAPIER_VERSION;
   bind_errors(module);

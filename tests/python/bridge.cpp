@@ -1,4 +1,6 @@
-// The scalar reference for ctypes: what the Python package's arrays are compared with.
+// For ctypes: the scalar reference, which the Python package's arrays are compared with, and the
+// kernels' time without Python.
+#include <chrono>
 #include <cstring>
 #include <exception>
 
@@ -17,6 +19,30 @@ extern "C" __attribute__((visibility("default"))) int bridge_reference(const cha
     return 0;
   } catch (const std::exception& problem) {
     std::strncpy(error, problem.what(), 511);
+    return 1;
+  }
+}
+
+// Seconds of packing and of multiplying, by the kernel that lower() picks, as a C++ program does.
+// Returns 1 where that is refused.
+extern "C" __attribute__((visibility("default"))) int bridge_seconds(
+    const char* arithmetic, int64_t m, int64_t n, int64_t k, int threads, const float* x,
+    const float* w, float* out, double* packing, double* multiplying) {
+  using clock = std::chrono::steady_clock;
+  static napier::ThreadPool pool(threads);
+  const auto rows_of = [k](const float* matrix) {
+    return [=](int64_t row, float* to) { napier::copy_row(matrix + row * k, k, k, to); };
+  };
+  try {
+    const auto begin = clock::now();
+    const auto weights =
+        napier::pack_weights(napier::parse_arithmetic(arithmetic), n, k, rows_of(w), pool);
+    const auto packed = clock::now();
+    weights->multiply(m, rows_of(x), out, n, pool);
+    *packing = std::chrono::duration<double>(packed - begin).count();
+    *multiplying = std::chrono::duration<double>(clock::now() - packed).count();
+    return 0;
+  } catch (const std::exception&) {
     return 1;
   }
 }
