@@ -21,7 +21,8 @@ TEXT  := $(wildcard $(SHARED)/data/text/tinystories.txt)
 export CTEST_PARALLEL_LEVEL ?= $(JOBS)
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(JOBS)
 
-.PHONY: help setup configure build demo test test-full test-arm bench hw python python-bench wheel format clean
+.PHONY: help setup configure build demo test test-full test-arm bench hw python python-bench wheel
+.PHONY: format clean
 
 help:
 	@sed -n 's/^#   //p' Makefile

@@ -19,8 +19,8 @@ struct DerivativeOperands {
 bool has_own_derivative(const Arithmetic& arithmetic);
 
 // out[i * out_stride + c] = sum over t of gradient[i][t] * D(at[i][c], other[t][c]), i < m, c < n,
-// t < k: D is the derivative of the forward arithmetic's product with respect to `at`, which was its
-// operand `side`. Rounding into formats, and the choice of scales, count as the identity
+// t < k: D is the derivative of the forward arithmetic's product with respect to `at`, which was
+// its operand `side`. Rounding into formats, and the choice of scales, count as the identity
 // ("straight through"), as in quantisation-aware training; the piecewise linear product of the
 // rounded numbers is differentiated exactly, as "Multiplication-Free Transformer Training via
 // Piecewise Affine Operations" (PAM, arXiv 2305.17190) does:

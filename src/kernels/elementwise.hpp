@@ -8,10 +8,10 @@
 
 namespace napier {
 
-// out[i] is the product of x[i] and w[i], of dense matrices of `rows` rows of k: operands scaled and
-// quantised as in a matrix multiplication, the product as the multiplier gives it, rounded to f32
-// (to nearest even, overflowing to infinity), times the scales of x and of w, in f32. There is no
-// accumulator in it. `out` may be x or w. Throws Error where a block does not divide k.
+// out[i] is the product of x[i] and w[i], of dense matrices of `rows` rows of k: operands scaled
+// and quantised as in a matrix multiplication, the product as the multiplier gives it, rounded to
+// f32 (to nearest even, overflowing to infinity), times the scales of x and of w, in f32. There is
+// no accumulator in it. Throws Error where a block does not divide k.
 void multiply_elements(const Arithmetic& arithmetic, int64_t rows, int64_t k, const float* x,
                        const float* w, float* out, ThreadPool& pool);
 
