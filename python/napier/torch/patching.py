@@ -132,6 +132,7 @@ class Patch:
 
     def __exit__(self, *exception: object) -> None:
         unpatch(self.model)
+        self._packed.clear()
 
     def __repr__(self) -> str:
         return f"<napier.torch.Patch of {type(self.model).__name__}, plan {self.plan}>"
