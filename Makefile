@@ -92,4 +92,4 @@ format:
 	  -exec clang-format -i {} +
 
 clean:
-	@rm -rf build build-debug build-asan build-asan-core build-arm64
+	@rm -rf build build-wheel build-wheel-portable build-debug build-asan build-asan-core build-arm64

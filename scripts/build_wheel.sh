@@ -15,7 +15,7 @@ rm -rf "$dist"
 # Not for this very processor: ggml's own operations then need AVX2, Napier's kernels choose as they
 # run.
 "$python" -m pip wheel . --no-deps --disable-pip-version-check --quiet --wheel-dir "$dist/raw" \
-  --config-settings=build-dir=build/wheel-portable --config-settings=cmake.define.GGML_NATIVE=OFF
+  --config-settings=build-dir=build-wheel-portable --config-settings=cmake.define.GGML_NATIVE=OFF
 if command -v auditwheel >/dev/null && command -v patchelf >/dev/null; then
   # llama.cpp's libraries lie in the wheel already, and are found by the module's own path.
   auditwheel repair --plat "${AUDITWHEEL_PLAT:-auto}" --wheel-dir "$dist" \

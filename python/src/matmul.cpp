@@ -4,6 +4,8 @@
 #include <nanobind/stl/string.h>
 
 #include <algorithm>
+#include <atomic>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
@@ -38,29 +40,55 @@ struct Rows {
   }
 };
 
-// Rows that lie across the memory, copied tile by tile to where they lie along it.
-std::vector<float> gathered(const Rows& matrix, ThreadPool& pool) {
-  constexpr int64_t tile = 32;
-  std::vector<float> dense(static_cast<size_t>(matrix.rows * matrix.k));
-  pool.parallel_for((matrix.rows + tile - 1) / tile, [&](int64_t block) {
-    const int64_t end = std::min(matrix.rows, (block + 1) * tile);
-    for (int64_t from = 0; from < matrix.k; from += tile) {
-      const int64_t to = std::min(matrix.k, from + tile);
-      for (int64_t row = block * tile; row < end; ++row) {
-        const float* source = matrix.data + row * matrix.row_stride;
-        float* target = dense.data() + row * matrix.k;
-        for (int64_t i = from; i < to; ++i) target[i] = source[i * matrix.stride];
+// Rows that lie across the memory are read sixteen at a time, which are one cache line of each k,
+// and kept by the thread until another sixteen are asked for: packing takes them in turn.
+struct Neighbours {
+  static constexpr int64_t count = 16;
+
+  uint64_t reader = 0;  // whose they are; 0: nobody's
+  int64_t first = 0;
+  std::vector<float> rows;
+
+  void read(const Rows& matrix, int64_t from) {
+    constexpr int64_t run = 64;  // of k, whose lines fit into the first cache at once
+    float lines[run][count];
+    const int64_t have = std::min(count, matrix.rows - from);
+    rows.resize(static_cast<size_t>(count * matrix.k));
+    for (int64_t begin = 0; begin < matrix.k; begin += run) {
+      const int64_t length = std::min(run, matrix.k - begin);
+      for (int64_t i = 0; i < length; ++i) {
+        const float* line = matrix.data + from * matrix.row_stride + (begin + i) * matrix.stride;
+        if (matrix.row_stride == 1 && have == count) {
+          std::memcpy(lines[i], line, sizeof(lines[i]));
+          continue;
+        }
+        for (int64_t row = 0; row < have; ++row) lines[i][row] = line[row * matrix.row_stride];
+      }
+      for (int64_t row = 0; row < have; ++row) {
+        float* to = rows.data() + row * matrix.k + begin;
+        for (int64_t i = 0; i < length; ++i) to[i] = lines[i][row];
       }
     }
-  });
-  return dense;
+    first = from;
+  }
+};
+
+RowReader reader_across(const Rows& matrix) {
+  static std::atomic<uint64_t> readers = 0;
+  return [matrix, id = ++readers](int64_t row, float* to) {
+    thread_local Neighbours held;
+    const int64_t from = row / Neighbours::count * Neighbours::count;
+    if (held.reader != id || held.first != from) {
+      held.reader = 0;  // in case memory runs out
+      held.read(matrix, from);
+      held.reader = id;
+    }
+    std::copy_n(held.rows.data() + (row - from) * matrix.k, matrix.k, to);
+  };
 }
 
 std::unique_ptr<PackedWeights> pack(const Arithmetic& arithmetic, const Rows& w, ThreadPool& pool) {
-  if (w.stride == 1) return pack_weights(arithmetic, w.rows, w.k, w.reader(), pool);
-  const std::vector<float> dense = gathered(w, pool);
-  return pack_weights(arithmetic, w.rows, w.k, Rows{dense.data(), w.rows, w.k, w.k, 1}.reader(),
-                      pool);
+  return pack_weights(arithmetic, w.rows, w.k, w.stride == 1 ? w.reader() : reader_across(w), pool);
 }
 
 bool scales_per_tensor(const Operand& operand) {
