@@ -3,6 +3,9 @@
 #   make test                             sets up, builds, runs all tests but the long tier
 #   make test-full                        all tests; the log goes to docs/test-full.log
 #   make test-arm                         numerics and kernels on 64-bit Arm, under qemu
+#   make python                           the Python package: builds it in build/python, tests it
+#   make python-bench                     its speed against C++'s and PyTorch's
+#   make wheel                            a wheel of it in build/dist
 #   make hw                              circuits: simulated, synthesised, area, delay, energy
 #   make build | bench | format | setup | clean
 
@@ -18,7 +21,8 @@ TEXT  := $(wildcard $(SHARED)/data/text/tinystories.txt)
 export CTEST_PARALLEL_LEVEL ?= $(JOBS)
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(JOBS)
 
-.PHONY: help setup configure build demo test test-full test-arm bench hw format clean
+.PHONY: help setup configure build demo test test-full test-arm bench hw python python-bench wheel
+.PHONY: format clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -27,7 +31,7 @@ setup:
 	@scripts/setup.sh
 
 configure: setup
-	@cmake --preset release -DNAPIER_WERROR=$(STRICT)
+	@cmake --preset release -DNAPIER_WERROR=$(STRICT) -DNAPIER_BUILD_PYTHON=ON
 
 build: configure
 	@cmake --build --preset release
@@ -60,6 +64,17 @@ bench:
 	@cmake --build --preset release --target napier_bars
 	@OMP_NUM_THREADS=1 build/napier_bars
 
+python: configure
+	@cmake --build --preset release --target napier napier_python
+	@ctest --preset release -R '^python\.'
+
+python-bench: configure
+	@cmake --build --preset release --target napier_python
+	@PYTHONPATH=build/python build/venv/bin/python bench/python_bars.py
+
+wheel: setup
+	@scripts/build_wheel.sh
+
 HW_TOOLS := yosys sta iverilog
 HW_ARITH := f32,bf16,fp8_e4m3,fp8_e5m2,int8,lmul-m4,lmul-m3,lmul-e4m3
 hw:
@@ -77,4 +92,4 @@ format:
 	  -exec clang-format -i {} +
 
 clean:
-	@rm -rf build build-debug build-asan build-asan-core build-arm64
+	@rm -rf build build-wheel build-wheel-portable build-debug build-asan build-asan-core build-arm64

@@ -10,7 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 packages=(g++ make cmake ninja-build libhwy-dev libfmt-dev libcli11-dev libtomlplusplus-dev
   libboost-dev libsqlite3-dev libssl-dev nlohmann-json3-dev libgtest-dev python3 python3-venv)
 # Clang has libFuzzer and the reference formatter.
-test_packages=(clang libclang-rt-dev clang-format libopenmpi-dev openmpi-bin)
+test_packages=(clang libclang-rt-dev clang-format libopenmpi-dev openmpi-bin python3-dev)
 
 say() { echo "setup: $*" >&2; }
 fail() {

@@ -26,20 +26,6 @@ struct CostArguments {
   ResultArguments result;
 };
 
-ModelShape shape_for(const CostArguments& arguments) {
-  std::string names;
-  for (const NamedShape& shape : named_shapes()) {
-    if (shape.name == arguments.model) return shape_of(shape, arguments.context);
-    names += ", " + std::string(shape.name);
-  }
-  if (arguments.model.empty()) throw Error("a model is needed: a GGUF file" + names);
-  if (arguments.model.find_first_of("./") == std::string::npos &&
-      !std::filesystem::exists(arguments.model)) {
-    throw Error("'" + arguments.model + "' is no model: give a GGUF file" + names);
-  }
-  return shape_of_file(arguments.model, arguments.context);
-}
-
 std::string energy_report(CostArguments& arguments) {
   if (arguments.context < 1 || arguments.context > 1 << 24) {
     throw Error("--ctx: " + std::to_string(arguments.context) +
@@ -57,7 +43,11 @@ std::string energy_report(CostArguments& arguments) {
   }
   arguments.options.check();
   const Prices prices(arguments.prices);
-  CostStudy study{shape_for(arguments), arguments.context, arguments.options, {}, {}};
+  CostStudy study{shape_of_model(arguments.model, arguments.context),
+                  arguments.context,
+                  arguments.options,
+                  {},
+                  {}};
   const auto add = [&](const std::string& name, const Plan& plan) {
     study.names.push_back(name);
     study.costs.push_back(cost_of(study.shape, plan, prices, arguments.options));

@@ -5,6 +5,7 @@
 #include <gguf.h>
 
 #include <array>
+#include <filesystem>
 #include <memory>
 #include <optional>
 
@@ -246,6 +247,20 @@ ModelShape shape_of_file(const std::string& path, int64_t context) {
     shape.elementwise += 3 * static_cast<double>(norm->ne[0]);
   }
   return shape;
+}
+
+ModelShape shape_of_model(const std::string& name_or_path, int64_t context) {
+  std::string names;
+  for (const NamedShape& shape : named_shapes()) {
+    if (shape.name == name_or_path) return shape_of(shape, context);
+    names += ", " + std::string(shape.name);
+  }
+  if (name_or_path.empty()) throw Error("a model is needed: a GGUF file" + names);
+  if (name_or_path.find_first_of("./") == std::string::npos &&
+      !std::filesystem::exists(name_or_path)) {
+    throw Error("'" + name_or_path + "' is no model: give a GGUF file" + names);
+  }
+  return shape_of_file(name_or_path, context);
 }
 
 }  // namespace napier

@@ -51,4 +51,7 @@ ModelShape shape_of(const NamedShape& shape, int64_t context);
 // and for models that multiply otherwise (state-space models, compressed attention).
 ModelShape shape_of_file(const std::string& path, int64_t context);
 
+// By a name of the table, or a GGUF file's path. Throws Error for what is neither.
+ModelShape shape_of_model(const std::string& name_or_path, int64_t context);
+
 }  // namespace napier

@@ -7,6 +7,7 @@
 
 #include "eval/answers.hpp"
 #include "eval/divergence.hpp"
+#include "model/prefix_decoder.hpp"
 #include "napier/error.hpp"
 
 namespace napier {
@@ -81,27 +82,6 @@ Prepared prepare(const Model& model, const Task& task, size_t context, size_t ma
   }
   return prepared;
 }
-
-// One sequence after the other, of which the beginning that they share is not computed again.
-class PrefixDecoder {
- public:
-  explicit PrefixDecoder(Context& context) : context_(&context) {}
-
-  // The last `outputs` of the tokens get logits.
-  void decode(std::span<const Token> tokens, size_t outputs) {
-    const auto [at, other] =
-        std::mismatch(held_.begin(), held_.end(), tokens.begin(), tokens.end());
-    const auto shared = static_cast<size_t>(at - held_.begin());
-    const auto kept = static_cast<size_t>(
-        context_->keep(static_cast<int>(std::min(shared, tokens.size() - outputs))));
-    held_.assign(tokens.begin(), tokens.end());
-    context_->decode(tokens.subspan(kept), static_cast<int>(outputs));
-  }
-
- private:
-  Context* context_;
-  std::vector<Token> held_;
-};
 
 void choose(const Question& question, std::span<const Sequence> sequences, Context& context,
             PrefixDecoder& decoder, Answer& answer) {

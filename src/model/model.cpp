@@ -56,6 +56,7 @@ bool Model::adds_bos() const {
   return llama_vocab_get_add_bos(vocabulary()) && bos() != LLAMA_TOKEN_NULL;
 }
 Token Model::bos() const { return llama_vocab_bos(vocabulary()); }
+Token Model::eos() const { return llama_vocab_eos(vocabulary()); }
 bool Model::ends_generation(Token token) const { return llama_vocab_is_eog(vocabulary(), token); }
 
 std::vector<Token> Model::tokenise(std::string_view text, bool add_special,

@@ -30,6 +30,7 @@ class Model {
   int training_context() const;
   bool adds_bos() const;
   Token bos() const;
+  Token eos() const;  // LLAMA_TOKEN_NULL (-1) where there is none, as bos()
   bool ends_generation(Token token) const;
 
   // Text in this model's tokens. `add_special` puts BOS and EOS where the vocabulary wants them;

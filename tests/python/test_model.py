@@ -1,0 +1,140 @@
+"""napier.Model against the command, and its figures against NumPy's on its logits."""
+import json
+import threading
+
+import napier
+import numpy as np
+import pytest
+
+TEXT = "Once upon a time, there was a little girl named Lily. She loved to play outside."
+
+
+@pytest.fixture(scope="module")
+def path(shared):
+    return shared("data/models/stories260K.gguf")
+
+
+@pytest.fixture(scope="module")
+def model(path):
+    return napier.Model(path, "lmul-m4")
+
+
+def log_softmax(rows):
+    rows = rows.astype(np.float64)
+    shifted = rows - rows.max(-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+
+
+def test_log_likelihoods_are_those_of_the_logits(model):
+    tokens = model.tokenise(TEXT)
+    rows = model.logits(tokens)
+    assert rows.shape == (len(tokens), model.vocabulary_size) and rows.dtype == np.float32
+    want = log_softmax(rows[:-1])[np.arange(len(tokens) - 1), tokens[1:]]
+    got, likeliest = model.score(tokens)
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-9)
+    np.testing.assert_array_equal(likeliest, rows[:-1].argmax(-1) == tokens[1:])
+    np.testing.assert_array_equal(model.log_likelihoods(TEXT), got)
+    # A beginning that is shared with the sequence before is not computed again, with no difference.
+    np.testing.assert_array_equal(model.logits(tokens[:20] + tokens[5:9], last=3),
+                                  model.logits(tokens[:20] + tokens[5:9])[-3:])
+
+
+def test_perplexity_is_the_commands(napier_command, path, model, tmp_path):
+    (tmp_path / "text").write_text(TEXT * 20)
+    done = napier_command("eval", path, "--text", tmp_path / "text", "--arith", "lmul-m4", "--ctx",
+                          128, "--chunks", 2, "--threads", 1, "--json")
+    assert done.returncode == 0, done.stderr
+    want = json.loads(done.stdout)["results"][0]["perplexity"]
+    tokens = model.tokenise(TEXT * 20)
+    losses = []
+    for chunk in (tokens[:128], tokens[128:256]):  # BOS first, the second half scored
+        losses.append(-model.log_likelihoods([model.bos, *chunk[1:]], last=63))
+    assert np.exp(np.mean(losses)) == pytest.approx(want, rel=1e-6)
+
+
+def test_text_is_the_commands(napier_command, path, model):
+    done = napier_command("run", path, "-p", "Once upon a time", "-n", 40, "--temp", 0, "--arith",
+                          "lmul-m4")
+    assert done.returncode == 0, done.stderr
+    pieces = []
+    text = model.generate("Once upon a time", 40, on_text=pieces.append)
+    assert done.stdout.rstrip("\n") == "Once upon a time" + text and "".join(pieces) == text
+    stopped = model.generate("Once upon a time", 40, stop=["named", "girl"])
+    assert stopped == text[:text.index("girl")]
+    sampled = [model.generate("Once", 20, temperature=1.0, seed=s) for s in (1, 1, 2)]
+    assert sampled[0] == sampled[1] != sampled[2]
+
+
+def test_the_plan_decides(path):
+    with_rules = napier.Model(path, "kq*->lmul-m4; *->f32", context=64)
+    tokens = with_rules.tokenise(TEXT)
+    rows = {row["role"]: row["arith"] for row in _after(with_rules, tokens)}
+    assert rows["kq"] == rows["kqv"] == "lmul-m4" and rows["ffn_up"] == "f32"
+    f32 = napier.Model(path, napier.Arithmetic("f32"), context=64)
+    assert not np.array_equal(f32.logits(tokens), with_rules.logits(tokens))
+    assert "kq-0" in f32.matmul_names and "kq-0" in repr(f32.matmul_names)
+
+
+def _after(model, tokens):
+    model.logits(tokens)
+    return model.coverage()
+
+
+def test_models_and_threads_take_turns(path, model):
+    other = napier.Model(path, "f32")
+    tokens = model.tokenise(TEXT)
+    want = [m.logits(tokens) for m in (model, other)]
+    assert not np.array_equal(*want)
+    wrong = []
+
+    def work(which):
+        for _ in range(5):
+            if not np.array_equal((model, other)[which].logits(tokens), want[which]):
+                wrong.append(which)
+
+    threads = [threading.Thread(target=work, args=(i % 2,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_detokenise(model):
+    assert model.detokenise(model.tokenise(TEXT, add_special=False)).strip() == TEXT
+    assert model.bos == 1 and model.eos == 2 and model.adds_bos
+
+
+@pytest.fixture(scope="session")
+def napier_command(napier):
+    return napier
+
+
+def test_an_exception_in_a_callback_ends_the_text(model):
+    def refuse(piece):
+        raise KeyError(piece)
+
+    with pytest.raises(KeyError):
+        model.generate("Once", 10, on_text=refuse)
+    assert model.generate("Once", 3)
+
+
+@pytest.mark.parametrize("call, error, words", [
+    (lambda m: napier.Model("no/such.gguf"), FileNotFoundError, "no/such.gguf"),
+    (lambda m: napier.Model(__file__), napier.Error, "GGUF"),
+    (lambda m: napier.Model(m.path, "blk.9.*->f32"), napier.Error, "blk.9"),
+    (lambda m: napier.Model(m.path, "lmul-m99"), napier.Error, "lmul-m99"),
+    (lambda m: napier.Model(m.path, cache="f64"), napier.Error, "f32 or f16"),
+    (lambda m: napier.Model(m.path, context=1), napier.Error, "too short"),
+    (lambda m: m.logits([]), napier.Error, "at least one"),
+    (lambda m: m.logits([10**6]), napier.Error, "vocabulary"),
+    (lambda m: m.logits([-1]), napier.Error, "vocabulary"),
+    (lambda m: m.logits([1] * 10000), napier.Error, "do not fit"),
+    (lambda m: m.logits([1, 2], last=3), napier.Error, "last 3 of 2"),
+    (lambda m: m.log_likelihoods([1]), napier.Error, "at least two"),
+    (lambda m: m.log_likelihoods([1, 10**6]), napier.Error, "vocabulary"),
+    (lambda m: m.generate("a", 0), ValueError, "at least 1"),
+])
+def test_bad_input(model, call, error, words):
+    with pytest.raises(error, match=words):
+        call(model)
