@@ -26,7 +26,7 @@ struct Rule {
 //   plan    := product | rule{;rule}        (a product alone is  * -> product)
 //   rule    := pattern -> product
 //   product := arith [with treatment{ treatment}]
-//   treatment := name[(number[,arith])] | result(operand)| result(operand)
+//   treatment := name[(number[,arith])] | result(operand)
 //
 // Names are ggml's: the weight's ("blk.0.attn_q.weight", "output.weight") where there is one, else
 // the result's ("kq-0", "kqv-0"). Patterns are globs over the whole name: * any run, ? any one
@@ -48,7 +48,8 @@ Plan parse_plan(std::string_view text);
 
 // Canonical: parse_plan(to_string(p)) == p, but for numbers that a recipe computed.
 std::string to_string(const Plan& plan);
-// What a rule computes, for people: "int8 with outliers(6,f16)".
+// What a rule computes, for people: "int8 with outliers(6,f16)"; static scales without their
+// numbers, so that rules that differ in nothing else share a name.
 std::string display_name(const Rule& rule);
 
 }  // namespace napier

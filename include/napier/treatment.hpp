@@ -12,10 +12,10 @@
 
 namespace napier {
 
-// In the order in which they nest, the outermost first: a treatment sees what those before it leave.
+// In the order in which they nest, the outermost first: each sees what those before it leave.
 enum class TreatmentKind : uint8_t {
   result,    // the finished result is rounded into a format, as an operand is
-  equalise,  // columns of activations divided by factors, of weights multiplied (SmoothQuant)
+  equalise,  // columns of x divided by factors, of w multiplied (SmoothQuant)
   delta,     // rows become differences of multiples of theta, results are summed up (2107.07305)
   lowrank,   // plus x V^T U^T, which makes up for the weights' rounding (ZeroQuant's LoRC)
   outliers,  // columns with a magnitude of the threshold or more go their own way (LLM.int8())

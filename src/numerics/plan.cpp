@@ -146,7 +146,13 @@ std::string to_string(const Plan& plan) {
 }
 
 std::string display_name(const Rule& rule) {
-  return display_name(rule.arithmetic) + to_string(rule.treatments);
+  std::string text = display_name(rule.arithmetic) + to_string(rule.treatments);
+  constexpr std::string_view given = "given=";
+  for (size_t at = 0; (at = text.find(given, at)) != std::string::npos;) {
+    at += given.size() - 1;
+    text.erase(at, text.find(')', at) - at);
+  }
+  return text;
 }
 
 }  // namespace napier
