@@ -8,7 +8,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 packages=(g++ make cmake ninja-build libhwy-dev libfmt-dev libcli11-dev libtomlplusplus-dev
-  libboost-dev libsqlite3-dev libssl-dev nlohmann-json3-dev libgtest-dev python3 python3-venv)
+  libboost-dev libsqlite3-dev libssl-dev libeigen3-dev
+  coinor-libcbc-dev pkg-config nlohmann-json3-dev libgtest-dev python3 python3-venv)
 # Clang has libFuzzer and the reference formatter.
 test_packages=(clang libclang-rt-dev clang-format libopenmpi-dev openmpi-bin python3-dev)
 

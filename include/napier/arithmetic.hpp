@@ -19,7 +19,8 @@ namespace napier {
 //   field       := x=operand | w=operand | mul=multiplier | acc=accumulator
 //   operand     := cast[:ftz|:literal]{@granularity[(scale-format[:rounding][,method[=number]])]}
 //   cast        := format[:rounding][:sat|:inf|:wrap]
-//   method      := absmax | ocp | full | minmax | percentile=p | mse | mean[=factor] | given=scale
+//   method      := absmax | ocp | full | minmax | percentile=p | mse | mean[=factor]
+//                | given=scale[:zero]
 //   granularity := tensor | row | block<n>
 //   multiplier  := name[(key=value{,key=value})][:cast]
 //   accumulator := cast[(chunk=n[,outer=format])] | cast(align=n[,extra=bits]) | exact

@@ -14,6 +14,7 @@
 
 #include "napier/arithmetic.hpp"
 #include "napier/thread_pool.hpp"
+#include "napier/treatment.hpp"
 
 namespace napier {
 
@@ -90,6 +91,13 @@ class PackedWeights {
 std::unique_ptr<PackedWeights> pack_weights(const Arithmetic& arithmetic, int64_t n, int64_t k,
                                             const RowReader& w, ThreadPool& pool,
                                             std::optional<KernelKind> kernel = std::nullopt);
+
+// The same within the treatments of a rule. `w` is kept and may be read again while the result
+// lives; a treatment's own product has the sums of its arithmetic and is added in f32. Throws Error
+// where a treatment lacks its numbers, or they are of another shape.
+std::unique_ptr<PackedWeights> pack_weights(const Arithmetic& arithmetic,
+                                            std::span<const Treatment> treatments, int64_t n,
+                                            int64_t k, const RowReader& w, ThreadPool& pool);
 
 // The scalar reference: plain enough to be checked by reading, the oracle of every kernel.
 // x is m rows of k floats, w n rows of k floats, out m rows of n floats, all dense.

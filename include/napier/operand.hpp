@@ -59,7 +59,7 @@ enum class ScaleMethod : uint8_t {
   percentile,  // so many percent of the magnitudes are at most the largest, the rest saturate
   mse,         // of absmax 2^(-j/6), j = 0..24, the one with the least squared error
   mean,        // the mean magnitude times a factor (1 if none is given) becomes the largest
-  given,       // the parameter is the scale
+  given,       // the parameter is the scale, `zero` the code that stands for zero
 };
 
 // One level of scaling: a stored element times its scales is the number meant. The first level is
@@ -72,6 +72,7 @@ struct ScaleLevel {
   Rounding rounding = Rounding::nearest_even;
   ScaleMethod method = ScaleMethod::absmax;
   double parameter = 0;
+  int32_t zero = 0;  // of a given scale of integers
 
   bool operator==(const ScaleLevel&) const = default;
 

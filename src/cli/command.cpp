@@ -38,19 +38,25 @@ void write_all(int file, std::string_view text, const std::string& name) {
 
 }  // namespace
 
-std::vector<Subject> subjects_of(const std::string& arithmetics,
-                                 const std::vector<std::string>& plans) {
-  std::vector<Subject> subjects;
+std::vector<Recipe> recipes_of(const std::string& arithmetics,
+                               const std::vector<std::string>& plans) {
+  std::vector<Recipe> recipes;
   if (!arithmetics.empty()) {
     for (const std::string& name : split_list(arithmetics)) {
-      subjects.push_back({name, Plan{{{"*", parse_arithmetic(name)}}}});
+      Recipe& recipe = recipes.emplace_back();
+      recipe.name = name;
+      recipe.plan = Plan{{{"*", parse_arithmetic(name)}}};
     }
   }
-  for (const std::string& text : plans) {
-    const Recipe recipe = plan_argument(text);
-    subjects.push_back({recipe.name, recipe.plan});
-  }
-  if (subjects.empty()) throw Error("nothing to evaluate: give --arith LIST or --plan PLAN");
+  for (const std::string& text : plans) recipes.push_back(plan_argument(text));
+  if (recipes.empty()) throw Error("nothing to evaluate: give --arith LIST or --plan PLAN");
+  return recipes;
+}
+
+std::vector<Subject> subjects_of(const std::vector<Recipe>& recipes, const std::string& model) {
+  std::vector<Subject> subjects;
+  for (const Recipe& recipe : recipes)
+    subjects.push_back({recipe.display_name(), plan_for(recipe, model)});
   return subjects;
 }
 
@@ -66,6 +72,10 @@ void Files::read(const Plan& plan) { read(files_of(plan)); }
 
 void Files::read(const std::vector<Subject>& subjects) {
   for (const Subject& subject : subjects) read(subject.plan);
+}
+
+void Files::read(const std::vector<Recipe>& recipes) {
+  for (const Recipe& recipe : recipes) read(recipe.plan);
 }
 
 void Files::write(const std::string& path) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "eval/evaluation.hpp"
+#include "recipes/quantize.hpp"
 
 namespace napier::cli {
 
@@ -16,6 +17,8 @@ namespace napier::cli {
 // subcommand's callback; it throws napier::Error.
 void add_eval(CLI::App& app);
 void add_where(CLI::App& app);
+void add_quantize(CLI::App& app);
+void add_law(CLI::App& app);
 void add_tasks(CLI::App& app);
 void add_sweep(CLI::App& app);
 void add_report(CLI::App& app);
@@ -34,8 +37,10 @@ enum ExitCode : int { ok = 0, failed = 1, wrong_input = 2 };
 
 // What --arith and --plan name: arithmetics, each for every matrix multiplication, then plans.
 // Throws Error if that is nothing.
-std::vector<Subject> subjects_of(const std::string& arithmetics,
-                                 const std::vector<std::string>& plans);
+std::vector<Recipe> recipes_of(const std::string& arithmetics,
+                               const std::vector<std::string>& plans);
+// With what was computed for this model. Throws Error where it is not there.
+std::vector<Subject> subjects_of(const std::vector<Recipe>& recipes, const std::string& model);
 
 // The files that a command reads and writes, so that none is lost by writing another.
 class Files {
@@ -45,6 +50,7 @@ class Files {
   void read(const std::vector<std::string>& paths);
   void read(const Plan& plan);
   void read(const std::vector<Subject>& subjects);
+  void read(const std::vector<Recipe>& recipes);
 
   // Throws Error if the file at `path` is read, is written already, or is a model.
   void write(const std::string& path);
@@ -52,6 +58,10 @@ class Files {
  private:
   std::vector<std::string> read_, written_;
 };
+
+// Throws Error unless what quantize() is asked for can begin: before threads are started.
+void check_quantize(const std::string& model, const Recipe& recipe, const QuantizeOptions& options,
+                    Files& files);
 
 // Where a result goes: a file, replaced as a whole when the result is there, or stdout.
 class Output {

@@ -8,7 +8,7 @@
 #include "cli/command.hpp"
 #include "cost/model_cost.hpp"
 #include "napier/error.hpp"
-#include "recipes/recipe.hpp"
+#include "recipes/quantize.hpp"
 #include "report/cost_report.hpp"
 
 namespace napier::cli {
@@ -59,7 +59,10 @@ std::string energy_report(CostArguments& arguments) {
   }
   for (const std::string& text : arguments.plans) {
     const Recipe recipe = plan_argument(text);
-    add(recipe.name, recipe.plan);
+    if (recipe.is_computed()) {
+      throw Error("recipe '" + recipe.name + "' is computed for each model, and is not priced");
+    }
+    add(recipe.display_name(), plan_for(recipe, ""));
   }
   if (study.costs.empty()) throw Error("nothing to price: give --arith LIST or --plan PLAN");
   return arguments.result.json  ? cost_json(study)

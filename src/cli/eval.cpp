@@ -31,6 +31,7 @@ struct EvalArguments {
   std::string jsonl_field;
   std::string separator;
   std::string logits;
+  std::string calibrate;
   int chunks = 0;
   EvaluationOptions options;
   std::string cache = "f32";
@@ -101,7 +102,7 @@ class LogitsFolder {
 };
 
 void run_eval(EvalArguments& arguments) {
-  const std::vector<Subject> subjects = subjects_of(arguments.arithmetics, arguments.plans);
+  const std::vector<Recipe> recipes = recipes_of(arguments.arithmetics, arguments.plans);
   EvaluationOptions& options = arguments.options;
   options.cache = arguments.cache == "f16" ? CacheType::f16 : CacheType::f32;
   // A chunk's second half is scored, a document as a whole.
@@ -115,13 +116,14 @@ void run_eval(EvalArguments& arguments) {
   if (other_model) check_gguf_header(arguments.reference);
   if (!other_model) {
     const Recipe recipe = plan_argument(arguments.reference);
-    reference.subject = {recipe.name, recipe.plan};
+    reference.subject = {recipe.name, plan_for(recipe, arguments.model)};
   }
 
   Files files;
   files.read(arguments.plans);
   files.read({arguments.model, arguments.text, arguments.reference});
-  files.read(subjects);
+  files.read(recipes);
+  files.read(arguments.calibrate);
   files.read(reference.subject.plan);
   Output output(arguments.result.output, files);
   check_gguf_header(arguments.model);
@@ -133,8 +135,23 @@ void run_eval(EvalArguments& arguments) {
                     "longer text or a smaller --ctx",
                     arguments.text, text.size(), options.context));
   }
+  QuantizeOptions calibration;
+  calibration.text = arguments.calibrate;
+  calibration.threads = options.threads;
+  std::vector<const Recipe*> to_compute;
+  for (const Recipe& recipe : recipes) {
+    if (has_computed(recipe, arguments.model) || !recipe.is_computed()) continue;
+    if (arguments.calibrate.empty()) plan_for(recipe, arguments.model);  // says what is missing
+    check_quantize(arguments.model, recipe, calibration, files);
+    to_compute.push_back(&recipe);
+  }
   probe_model(arguments.model, options.context_options(), text);
   if (other_model) probe_model(arguments.reference, options.context_options(), text);
+
+  ProgressLine progress;
+  calibration.on_progress = [&](std::string_view what, double done) { progress.show(what, done); };
+  for (const Recipe* recipe : to_compute) quantize(arguments.model, *recipe, calibration);
+  const std::vector<Subject> subjects = subjects_of(recipes, arguments.model);
 
   const Model model(arguments.model);
   std::optional<Model> reference_model;
@@ -158,7 +175,6 @@ void run_eval(EvalArguments& arguments) {
       logits->append(number, scored, rows);
     };
   }
-  ProgressLine progress;
   options.on_progress = [&](std::string_view subject, double done) {
     progress.show(subject, done);
   };
@@ -185,6 +201,10 @@ void add_eval(CLI::App& app) {
       ->type_name("FILE");
   add_arithmetics(*command, arguments->arithmetics);
   add_plans(*command, arguments->plans);
+  command
+      ->add_option("--calibrate", arguments->calibrate,
+                   "for recipes that napier quantize has not run for: the text that it reads")
+      ->type_name("FILE");
   add_context(*command, arguments->options.context);
   add_chunks(*command, arguments->chunks, "chunks or documents; 0: all of the text");
   CLI::Option* jsonl =

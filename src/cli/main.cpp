@@ -63,6 +63,8 @@ int run(int argc, char** argv) {
   app.footer("Example: napier eval MODEL.gguf --text FILE --arith bf16,fp8_e4m3,lmul-m4");
   napier::cli::add_eval(app);
   napier::cli::add_where(app);
+  napier::cli::add_quantize(app);
+  napier::cli::add_law(app);
   napier::cli::add_tasks(app);
   napier::cli::add_sweep(app);
   napier::cli::add_report(app);

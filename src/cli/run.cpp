@@ -13,7 +13,7 @@
 #include "model/probe.hpp"
 #include "napier/arithmetic.hpp"
 #include "napier/error.hpp"
-#include "recipes/recipe.hpp"
+#include "recipes/quantize.hpp"
 
 namespace napier::cli {
 namespace {
@@ -32,7 +32,7 @@ struct RunArguments {
 };
 
 Plan plan_of(const RunArguments& arguments) {
-  if (!arguments.plan.empty()) return plan_argument(arguments.plan).plan;
+  if (!arguments.plan.empty()) return plan_for(plan_argument(arguments.plan), arguments.model);
   return Plan{{{"*", parse_arithmetic(arguments.arithmetic)}}};
 }
 

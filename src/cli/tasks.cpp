@@ -53,8 +53,8 @@ void run_tasks(TasksArguments& arguments) {
     throw Error(
         "nothing to evaluate: give MODEL.gguf and --task NAME=FILE (--list names the tasks)");
   }
-  const std::vector<Subject> subjects = subjects_of(arguments.arithmetics, arguments.plans);
-  files.read(subjects);
+  const std::vector<Recipe> recipes = recipes_of(arguments.arithmetics, arguments.plans);
+  files.read(recipes);
   Output output(arguments.result.output, files);
   TaskOptions& options = arguments.options;
   if (arguments.limit < 0 || options.context < 0 || options.max_tokens < 0) {
@@ -65,6 +65,7 @@ void run_tasks(TasksArguments& arguments) {
     tasks.push_back(read_task(request, static_cast<size_t>(arguments.limit)));
   }
   check_gguf_header(arguments.model);
+  const std::vector<Subject> subjects = subjects_of(recipes, arguments.model);
   const ContextOptions probed = {options.context == 0 ? 512 : options.context, 1, options.threads,
                                  CacheType::f32};
   probed.check();

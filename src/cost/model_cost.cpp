@@ -173,6 +173,10 @@ ModelCost cost_of(const ModelShape& shape, const Plan& plan, const Prices& price
   for (const MatmulWork& work : shape.matmuls) {
     const auto rule = plan.match(work.name);
     if (rule) decides[*rule] = true;
+    if (rule && !plan.rules[*rule].treatments.empty()) {
+      throw Error("what a product" + to_string(plan.rules[*rule].treatments) +
+                  " costs is not known; leave the treatments out, and add their own products");
+    }
     const Arithmetic arithmetic = rule ? plan.rules[*rule].arithmetic : Arithmetic{};
     RoleCost part = cost_of_matmul(work, arithmetic, ledger, options);
     part.role = role_of(work.name);

@@ -222,6 +222,7 @@ void compute_node(Backend& backend, const ggml_tensor* node, PlanRun& plan,
 
   const MatmulContext context{
       .arithmetic = plan.plan().rules[*matmul->rule].arithmetic,
+      .treatments = plan.plan().rules[*matmul->rule].treatments,
       .pool = pool,
       .buffer = keepable_in(node->src[0]),
       .arithmetic_id = plan.arithmetic_id(*matmul->rule),

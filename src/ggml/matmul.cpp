@@ -22,10 +22,11 @@ using Packed = WeightCache::Packed;
 Packed packed_matrix(const ggml_tensor* w, int64_t i2, int64_t i3, const MatmulContext& context,
                      ThreadPool& pool) {
   const bool keep = context.buffer != 0;
-  const RowReader reader = [=](int64_t row, float* out) {
-    read_row(w, row, i2, i3, out);
+  // A copy of what says where the numbers lie: what is packed may read them again.
+  const RowReader reader = [=, tensor = *w](int64_t row, float* out) {
+    read_row(&tensor, row, i2, i3, out);
     if (!keep) return;
-    for (int64_t i = 0; i < w->ne[0]; i++) {
+    for (int64_t i = 0; i < tensor.ne[0]; i++) {
       if (!std::isfinite(out[i])) {
         throw Error("weight " + std::to_string(i) + " of row " + std::to_string(row) +
                     " is not a finite number: the model file is damaged");
@@ -33,7 +34,7 @@ Packed packed_matrix(const ggml_tensor* w, int64_t i2, int64_t i3, const MatmulC
     }
   };
   const auto pack = [&]() -> Packed {
-    return pack_weights(context.arithmetic, w->ne[1], w->ne[0], reader, pool);
+    return pack_weights(context.arithmetic, context.treatments, w->ne[1], w->ne[0], reader, pool);
   };
   if (!keep) return pack();
   PackedKey key;

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "ggml/weight_cache.hpp"
 #include "kernels/derivative.hpp"
@@ -14,6 +15,7 @@ namespace napier {
 
 struct MatmulContext {
   const Arithmetic& arithmetic;
+  std::span<const Treatment> treatments = {};
   ThreadPool& pool;
   // Where the first operand may be kept packed: its buffer's number, or 0 to pack it every time.
   uint64_t buffer = 0;

@@ -7,11 +7,15 @@
 namespace napier {
 namespace {
 
-uint32_t intern(const Arithmetic& arithmetic) {
+uint32_t intern(const Rule& rule) {
   static std::mutex mutex;
   static std::map<std::string, uint32_t> ids;
+  std::string key = to_string(rule.arithmetic) + to_string(rule.treatments);
+  for (const Treatment& treatment : rule.treatments) {
+    key += " " + std::to_string(treatment.numbers ? treatment.numbers->id : 0);
+  }
   std::lock_guard lock(mutex);
-  return ids.emplace(to_string(arithmetic), static_cast<uint32_t>(ids.size())).first->second;
+  return ids.emplace(key, static_cast<uint32_t>(ids.size())).first->second;
 }
 
 struct Globals {
@@ -63,7 +67,7 @@ uint64_t Coverage::multiplications() const { return total(entries); }
 uint64_t Coverage::engine_multiplications() const { return total(engine); }
 
 PlanRun::PlanRun(Plan plan) : plan_(std::move(plan)), used_(plan_.rules.size()) {
-  for (const Rule& rule : plan_.rules) arithmetic_ids_.push_back(intern(rule.arithmetic));
+  for (const Rule& rule : plan_.rules) arithmetic_ids_.push_back(intern(rule));
 }
 
 Coverage PlanRun::coverage() const {
@@ -194,7 +198,7 @@ std::string coverage_text(const PlanRun& run, bool each_matrix) {
     line.multiplications += multiplications;
   };
   for (const CoverageEntry& entry : coverage.entries) {
-    add(entry.name, display_name(run.plan().rules[entry.rule].arithmetic),
+    add(entry.name, display_name(run.plan().rules[entry.rule]),
         std::string(kernel_name(entry.kernel)), entry.calls, entry.multiplications);
   }
   for (const EngineEntry& entry : coverage.engine) {

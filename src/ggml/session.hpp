@@ -57,7 +57,8 @@ class PlanRun {
   const Plan& plan() const { return plan_; }
   std::optional<size_t> match(std::string_view name) const { return plan_.match(name); }
 
-  // Equal for equal arithmetics in all runs of the process: the key of packed weights.
+  // Equal for equal arithmetics and treatments in all runs of the process: the key of packed
+  // weights.
   uint32_t arithmetic_id(size_t rule) const { return arithmetic_ids_[rule]; }
 
   Coverage coverage() const;

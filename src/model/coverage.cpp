@@ -12,7 +12,7 @@ namespace {
 
 std::string rule_text(const Plan& plan, size_t rule) {
   return "rule " + std::to_string(rule + 1) + " of the plan, '" + plan.rules[rule].pattern +
-         " -> " + display_name(plan.rules[rule].arithmetic) + "',";
+         " -> " + display_name(plan.rules[rule]) + "',";
 }
 
 struct Name {
@@ -129,7 +129,7 @@ ModelCoverage make_coverage(const Plan& plan, const GraphCensus& census,
             Blame::environment);
       }
     }
-    const std::string arithmetic = rule ? display_name(plan.rules[*rule].arithmetic) : "";
+    const std::string arithmetic = rule ? display_name(plan.rules[*rule]) : "";
     MatmulCount& sum = roles[{role_of(name), arithmetic}];
     sum.calls += count.calls;
     sum.multiplications += count.multiplications;

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -16,5 +18,23 @@ struct WeightMatrix {
 // Of a sound, unsplit GGUF file (see probe_model()): its tensors of two dimensions, but for the
 // embedding where there is an output matrix besides. Throws Error if it cannot be read.
 std::vector<WeightMatrix> weight_matrices(const std::string& path);
+
+// Rows of a model file's matrices as f32. Not thread safe. Throws Error if the file cannot be read,
+// or has no such matrix in one of ggml's types that can be read.
+class WeightReader {
+ public:
+  explicit WeightReader(const std::string& path);
+  ~WeightReader();
+
+  // All tensors that a product could read, by name: those of two dimensions and more.
+  std::vector<std::string> names() const;
+  // The rows named, one after the other.
+  std::vector<float> rows(const std::string& name, std::span<const int64_t> rows) const;
+  std::vector<float> all(const WeightMatrix& matrix) const;
+
+ private:
+  struct File;
+  std::unique_ptr<File> file_;
+};
 
 }  // namespace napier

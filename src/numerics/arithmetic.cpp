@@ -160,6 +160,10 @@ void take_method(Cursor& cursor, ScaleLevel& level) {
     }
     if (method.argument != MethodName::none && cursor.take('=')) {
       level.parameter = cursor.real(method.max, word);
+      if (method.method == ScaleMethod::given && cursor.take(':')) {
+        const int sign = cursor.take('-') ? -1 : 1;
+        level.zero = sign * static_cast<int32_t>(cursor.number(1, 1u << 30, "the code of zero"));
+      }
     } else if (method.argument == MethodName::required) {
       cursor.fail("expected " + word + "=number" + cursor.found());
     }
@@ -229,7 +233,17 @@ void check_scaling(Cursor& cursor, size_t at, const Operand& operand) {
     if (i > 0 && (method == ScaleMethod::minmax || method == ScaleMethod::mse)) {
       cursor.fail_at(at, "minmax and mse look at the elements: they are of the finest level");
     }
-    if (method == ScaleMethod::minmax && operand.cast.overflow == Overflow::wrap) {
+    if (const int32_t zero = scaling[i].zero; zero != 0) {
+      if (!format.is_integer() || i > 0) {
+        cursor.fail_at(at, "a code of zero is of integers and of the finest level");
+      }
+      if (zero < to_double(format.lowest()) || zero > to_double(format.max_finite())) {
+        cursor.fail_at(at, "the code of zero, " + std::to_string(zero) + ", is none of " +
+                               format_name(format));
+      }
+    }
+    if ((method == ScaleMethod::minmax || scaling[i].zero != 0) &&
+        operand.cast.overflow == Overflow::wrap) {
       cursor.fail_at(at, "numbers with a zero point saturate, they do not wrap");
     }
   }
@@ -542,6 +556,14 @@ Arithmetic parse_arithmetic(std::string_view text, size_t begin, size_t end) {
   return arithmetic;
 }
 
+Operand parse_operand(std::string_view text, size_t begin, size_t end) {
+  std::tie(begin, end) = trimmed(text, begin, end);
+  Cursor cursor(text, begin, end);
+  const Operand operand = take_operand(cursor);
+  if (!cursor.done()) cursor.fail("expected '@' and a scale, or the end" + cursor.found());
+  return operand;
+}
+
 Arithmetic parse_arithmetic(std::string_view text) {
   return parse_arithmetic(text, 0, text.size());
 }
@@ -575,6 +597,7 @@ std::string level_text(const ScaleLevel& level) {
     if (method.method != level.method) continue;
     text += "," + std::string(method.name);
     if (level.parameter != 0) text += "=" + shortest(level.parameter);
+    if (level.zero != 0) text += ":" + std::to_string(level.zero);
   }
   return text + ")";
 }

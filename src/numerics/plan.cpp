@@ -29,6 +29,31 @@ size_t match_set(std::string_view pattern, char c, bool& matched) {
   return 0;
 }
 
+// Where the word "with" stands by itself, outside parentheses, or `end`.
+size_t find_with(std::string_view text, size_t begin, size_t end) {
+  constexpr std::string_view word = "with";
+  const auto is_space = [&](size_t i) {
+    return text[i] == ' ' || text[i] == '\t' || text[i] == '\n';
+  };
+  int depth = 0;
+  for (size_t i = begin; i < end; ++i) {
+    if (text[i] == '(') ++depth;
+    if (text[i] == ')') --depth;
+    if (depth != 0 || text.substr(i, word.size()) != word || i == begin || !is_space(i - 1))
+      continue;
+    if (const size_t after = i + word.size(); after <= end && (after == end || is_space(after)))
+      return i;
+  }
+  return end;
+}
+
+Rule take_product(std::string pattern, std::string_view text, size_t begin, size_t end) {
+  const size_t with = find_with(text, begin, end);
+  Rule rule{std::move(pattern), parse_arithmetic(text, begin, with)};
+  if (with != end) rule.treatments = parse_treatments(text, with + 4, end);
+  return rule;
+}
+
 }  // namespace
 
 bool glob_matches(std::string_view pattern, std::string_view name) {
@@ -80,7 +105,7 @@ std::optional<size_t> Plan::match(std::string_view name) const {
 Plan parse_plan(std::string_view text) {
   Plan plan;
   if (text.find_first_of(";>*?") == std::string_view::npos) {  // no rule: one arithmetic
-    plan.rules.push_back({"*", parse_arithmetic(text, 0, text.size())});
+    plan.rules.push_back(take_product("*", text, 0, text.size()));
     return plan;
   }
   for (size_t begin = 0; begin < text.size();) {
@@ -104,7 +129,7 @@ Plan parse_plan(std::string_view text) {
     if (pattern.find_first_of(" \t\n") != std::string::npos) {
       cursor.fail("a pattern of tensor names has no spaces: '" + pattern + "'");
     }
-    plan.rules.push_back({pattern, parse_arithmetic(text, arrow + 2, end)});
+    plan.rules.push_back(take_product(pattern, text, arrow + 2, end));
     begin = end + 1;
   }
   if (plan.rules.empty()) throw ParseError(text, 0, "a plan needs at least one rule");
@@ -115,7 +140,17 @@ std::string to_string(const Plan& plan) {
   std::string text;
   for (const Rule& rule : plan.rules) {
     if (!text.empty()) text += "; ";
-    text += rule.pattern + " -> " + to_string(rule.arithmetic);
+    text += rule.pattern + " -> " + to_string(rule.arithmetic) + to_string(rule.treatments);
+  }
+  return text;
+}
+
+std::string display_name(const Rule& rule) {
+  std::string text = display_name(rule.arithmetic) + to_string(rule.treatments);
+  constexpr std::string_view given = "given=";
+  for (size_t at = 0; (at = text.find(given, at)) != std::string::npos;) {
+    at += given.size() - 1;
+    text.erase(at, text.find(')', at) - at);
   }
   return text;
 }

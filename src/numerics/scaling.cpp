@@ -149,7 +149,7 @@ Group choose_plain(const Operand& operand, size_t index, const Elements& element
     }
     case ScaleMethod::given: {
       const Cast cast{level.format, level.rounding, 0, Overflow::saturate};
-      return {times(coarser, cast(Dyadic::from_double(level.parameter))), 0, 0};
+      return {times(coarser, cast(Dyadic::from_double(level.parameter))), level.zero, 0};
     }
     case ScaleMethod::mse: {
       Group best;
@@ -244,7 +244,8 @@ Dyadic Operand::quantise(const Dyadic& value, uint64_t position, const Group& gr
 }
 
 bool Operand::has_zero_point() const {
-  return !scaling.empty() && scaling.front().method == ScaleMethod::minmax;
+  return !scaling.empty() &&
+         (scaling.front().method == ScaleMethod::minmax || scaling.front().zero != 0);
 }
 
 int Operand::significand_bits() const {

@@ -3,7 +3,7 @@
 #include <filesystem>
 
 #include "napier/error.hpp"
-#include "recipes/recipe.hpp"
+#include "recipes/quantize.hpp"
 #include "recipes/toml_section.hpp"
 
 namespace napier {
@@ -35,7 +35,11 @@ SweepSpec read_sweep_file(const std::string& path) {
   for (const std::string& text : top.texts("plans")) {
     try {
       const Recipe recipe = plan_argument(text.ends_with(".toml") ? from_here(text) : text);
-      spec.subjects.push_back({recipe.name, recipe.plan});
+      if (recipe.is_computed()) {
+        throw top.wrong("plans", "names '" + recipe.name +
+                                     "', which is computed for each model: use napier eval");
+      }
+      spec.subjects.push_back({recipe.display_name(), plan_for(recipe, "")});
     } catch (const ParseError& problem) {
       throw top.wrong("plans", std::string("holds what is none: ") + problem.what());
     }

@@ -397,6 +397,19 @@ std::string explanation(const Arithmetic& arithmetic, float x, float w) {
   return text;
 }
 
+std::string treatments_explanation(std::span<const Treatment> treatments) {
+  if (treatments.empty()) return "";
+  std::string text = "\n6. Around the product, the outermost first\n\n";
+  for (const Treatment& treatment : treatments) {
+    const TreatmentForm& form = form_of(treatment.kind);
+    text += fmt::format("  {}: {}\n", to_string(treatment), form.summary);
+    if (!form.needs.empty()) {
+      text += fmt::format("    its {} are computed by napier quantize for a recipe\n", form.needs);
+    }
+  }
+  return text;
+}
+
 std::string explanation_json(const Arithmetic& arithmetic, float x, float w) {
   const double scale = store(arithmetic.x, x).scale * store(arithmetic.w, w).scale;
   const Lowering lowering = lowering_of(arithmetic);

@@ -74,7 +74,8 @@ std::string task_table(std::span<const TaskEvaluation> evaluations) {
   }
   text +=
       "Accuracy +- its standard error. acc: the likeliest choice; acc_norm: by log-likelihood a\n"
-      "character. strict, flexible: after \"The answer is\", or the last number. exact, result: all\n"
+      "character. strict, flexible: after \"The answer is\", or the last number. exact, result: "
+      "all\n"
       "of the answer, or its last line. Changed: answers other than the reference's by the first\n"
       "measure; lost, gained: only the reference, or only this one, is right; p: McNemar's exact\n"
       "test of lost against gained. Every answer: --json.\n";

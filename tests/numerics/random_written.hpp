@@ -166,9 +166,29 @@ class RandomWritten {
     for (uint64_t rules = 1 + below(4); rules > 0; --rules) {
       std::string pattern;
       for (uint64_t i = 1 + below(12); i > 0; --i) pattern += alphabet[below(alphabet.size())];
-      p.rules.push_back({pattern, arithmetic()});
+      p.rules.push_back({pattern, arithmetic(), treatments()});
     }
     return p;
+  }
+
+  std::vector<Treatment> treatments() {
+    std::vector<Treatment> all;
+    for (const TreatmentForm& form : treatment_forms()) {
+      if (below(4) != 0) continue;
+      Treatment t;
+      t.kind = form.kind;
+      const bool has_operand = form.form.find("operand") != std::string_view::npos;
+      if (has_operand) {
+        t.operand = operand();
+      } else if (form.form.find('(') != std::string_view::npos) {
+        t.number = static_cast<double>(1 + below(50));
+      }
+      if (form.form.find(",f16") != std::string_view::npos) {
+        t.arithmetic = parse_arithmetic(below(2) == 0 ? "bf16" : "x=int8@row/w=int8@row/mul=lmul");
+      }
+      all.push_back(std::move(t));
+    }
+    return all;
   }
 
  private:
