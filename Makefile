@@ -1,11 +1,13 @@
 # What a user and a developer type; the work is done by CMake and scripts/.
-#   make demo [MODEL=m.gguf TEXT=t.txt]   compares arithmetics on a model, in seconds once built
+#   make demo                             compares arithmetics on the two models of models/
+#   make demo MODEL=m.gguf TEXT=t.txt     the same on a model and a text of yours
 #   make test                             sets up, builds, runs all tests but the long tier
 #   make test-full                        all tests; the log goes to docs/test-full.log
 #   make test-arm                         numerics and kernels on 64-bit Arm, under qemu
 #   make python                           the Python package: builds it in build/python, tests it
 #   make python-bench                     its speed against C++'s and PyTorch's
 #   make wheel                            a wheel of it in build/dist
+#   make study                            trains under arithmetics, hours; goes on where it was
 #   make hw                              circuits: simulated, synthesised, area, delay, energy
 #   make build | bench | format | setup | clean
 
@@ -14,15 +16,14 @@ JOBS  := $(shell nproc)
 STRICT := $(if $(CI),ON,OFF)
 ARITH := bf16,fp8_e4m3,fp8_e5m2,lmul-m4,lmul-m4-rne,lmul-m3
 CHUNKS := 20
-SHARED := $(or $(NAPIER_SHARED_DIR),../shared)
-MODEL := $(wildcard $(SHARED)/data/models/stories3M.gguf)
-TEXT  := $(wildcard $(SHARED)/data/text/tinystories.txt)
+MODEL :=
+TEXT  :=
 
 export CTEST_PARALLEL_LEVEL ?= $(JOBS)
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(JOBS)
 
 .PHONY: help setup configure build demo test test-full test-arm bench hw python python-bench wheel
-.PHONY: format clean
+.PHONY: format clean study
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -37,15 +38,23 @@ build: configure
 	@cmake --build --preset release
 
 demo:
-	@test -n "$(MODEL)" && test -n "$(TEXT)" || { \
-	  echo "make demo needs a model and a text: make demo MODEL=model.gguf TEXT=file.txt" >&2; \
-	  exit 2; }
+	@test "$(if $(MODEL),1)" = "$(if $(TEXT),1)" || { \
+	  echo "make demo takes both MODEL=model.gguf and TEXT=file.txt, or none" >&2; exit 2; }
 	@scripts/setup.sh --build-only
 	@mkdir -p build
 	@cmake --preset release >build/configure.log 2>&1 || \
 	  { cat build/configure.log >&2; exit 1; }
 	@cmake --build --preset release --target napier
+ifeq ($(MODEL),)
+	@build/napier eval models/shakespeare.gguf --text models/shakespeare.txt --arith $(ARITH) \
+	  --ctx 128 --chunks 100
+	@build/napier tasks models/arithmetic.gguf --task arithmetic/small --arith $(ARITH)
+else
 	@build/napier eval "$(MODEL)" --text "$(TEXT)" --arith $(ARITH) --chunks $(CHUNKS)
+endif
+
+study: build
+	@scripts/study.sh
 
 test: configure
 	@cmake --build --preset release --target all napier_llama_tools

@@ -193,17 +193,16 @@ Sample detailed_scratchpad(const Pair& p) {
 
 // ---- small sums and products ----
 
-// Sums of numbers below 100, and products of such by one below 10, in either order; half of each.
-// Of a product that is asked for, the other order may have been trained on.
+// Sums of numbers below 100 and products of numbers below 100 and below 10, half of each. Questions
+// ask for sums that were not trained on, and for any product: a tenth of them is not trained on.
 std::vector<Sample> small_sums_and_products(Part part, int count, uint64_t seed) {
   Random random(seed);
   std::vector<Sample> samples;
   while (static_cast<int>(samples.size()) < count) {
     const bool sum = samples.size() % 2 == 0;
-    Pair pair = {random.below(100), random.below(sum ? 100 : 10)};
-    if (!sum && random.below(2) == 0) std::swap(pair.a, pair.b);
-    const bool shared = pair.a < 10 && pair.b < 10;
-    if (!is_for(part, pair) && !(shared && part == Part::train)) continue;
+    const Pair pair = {random.below(100), random.below(sum ? 100 : 10)};
+    const bool any = part == Part::train ? pair.a < 10 && pair.b < 10 : !sum;
+    if (!any && !is_for(part, pair)) continue;
     const std::string result = reversed(digits(sum ? pair.a + pair.b : pair.a * pair.b));
     samples.push_back(
         {"$" + digits(pair.a) + (sum ? "+" : "*") + digits(pair.b) + "=", result + "$\n"});
@@ -358,8 +357,7 @@ constexpr std::array k_workloads = {
              balanced<reversed_difference, borrows>},
     Workload{"multiply-plain", "a*b of up to 2 digits (the same)", "\n", 6, products<false>},
     Workload{"multiply-reverse", "$a*b=, the last digit first (the same)", "$", 6, products<true>},
-    Workload{"small",
-             "a+b below 100; a*b below 100 by below 10, either first; the last digit first", "$", 6,
+    Workload{"small", "a+b below 100; any a*b below 100 by below 10; the last digit first", "$", 6,
              small_sums_and_products},
     Workload{"dissect-unit", "5 digits by 1, zero padded (arXiv 2407.15360)", "\n", 8,
              long_products<false, 1, 0>},

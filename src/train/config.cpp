@@ -17,7 +17,14 @@ Plan plan_at(const Section& section, const char* key, const std::filesystem::pat
   if (text.empty()) return {};
   try {
     if (text.ends_with(".toml")) text = (folder / text).string();
-    return plan_argument(text).plan;
+    Plan plan = plan_argument(text).plan;
+    for (const Rule& rule : plan.rules) {
+      if (!rule.treatments.empty()) {
+        throw section.wrong(key, "treats the operands of '" + rule.pattern +
+                                     "', which training cannot differentiate yet");
+      }
+    }
+    return plan;
   } catch (const ParseError& problem) {
     throw section.wrong(key, std::string("is no plan: ") + problem.what());
   }

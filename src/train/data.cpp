@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "eval/workload.hpp"
+#include "model/gguf_file.hpp"
 #include "model/model.hpp"
 #include "model/probe.hpp"
 #include "napier/error.hpp"
@@ -29,12 +30,12 @@ std::string data_text(const TrainConfig& config) {
   return text;
 }
 
-// A model's own vocabulary, through llama.cpp, which checks the file as a whole.
-std::vector<int32_t> tokenise_for(const std::string& path, const std::string& text) {
+// llama.cpp, which aborts on some broken files, tries the file in a process of its own.
+void probe(const std::string& path, const std::string& text) {
+  check_gguf_header(path);
   ContextOptions options;
   options.context = 64;
   probe_model(path, options, text.substr(0, 100));
-  return Model(path).tokenise(text, false, false);
 }
 
 }  // namespace
@@ -52,12 +53,13 @@ TrainData read_train_data(TrainConfig& config) {
     data.description = describe_model(config.shape, config.name);
     vocabulary.write(data.description.get());
   } else {
+    probe(config.from, text);
     ModelStart start = read_model_start(config.from);
     const int context = config.shape.context == 0 ? start.shape.context : config.shape.context;
     config.shape = start.shape;
     config.shape.context = context;
     config.shape.check(config.from);
-    data.training = tokenise_for(config.from, text);
+    data.training = Model(config.from).tokenise(text, false, false);
     data.description = std::move(start.description);
     for (const int32_t token : data.training) {
       if (token >= 0 && token < config.shape.vocabulary) continue;

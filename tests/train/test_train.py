@@ -173,3 +173,37 @@ def test_a_full_disk_leaves_what_was_there(build_dir, config, tmp_path):
     assert result.returncode == 1, result
     assert "cannot be written" in result.stderr and result.stderr.count("\n") == 1
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "model"])
+def test_damaged_files_are_refused_or_harmless(napier, config, tmp_path, seed, kind):
+    path = config(steps=8)
+    assert napier("train", path).returncode == 0
+    file = tmp_path / f"out/{kind}.gguf"
+    if kind == "model":
+        path.write_text('''name = "on"
+output = "on"
+[model]
+from = "out/model.gguf"
+[data]
+task = "add-plain"
+samples = 500
+[train]
+steps = 1
+''')
+    sound = file.read_bytes()
+    random = np.random.default_rng(seed)
+    refused = 0
+    for case in range(24):
+        broken = bytearray(sound)
+        if case % 3 == 0:
+            del broken[random.integers(len(broken)):]
+        else:  # in the header, where counts and sizes are
+            for at in random.integers(0, 1500, 3):
+                broken[at] ^= 1 << random.integers(8)
+        file.write_bytes(broken)
+        result = napier("train", path, timeout=60)
+        assert result.returncode in (0, 1, 2), result
+        assert result.stderr.count("\n") == (result.returncode != 0), result.stderr
+        refused += result.returncode != 0
+    assert refused >= 8
