@@ -36,7 +36,8 @@ def test_every_napier_command_runs(napier, shared, tmp_path):
     for line in commands:
         words = shlex.split(line)[1:]
         words = [str(README_FOLDER / w) if w.startswith("recipes/") else w for w in words]
-        words = [str(model) if w == "MODEL.gguf" else str(text) if w == "FILE" else w for w in words]
+        files = {"MODEL.gguf": str(model), "FILE": str(text)}
+        words = [files.get(word, word) for word in words]
         done = napier(*words, cwd=tmp_path)
         assert done.returncode == 0 and done.stdout, (line, done.stderr)
 
