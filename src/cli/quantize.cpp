@@ -68,7 +68,7 @@ void add_quantize(CLI::App& app) {
   command->add_option("--calibrate", arguments->options.text, "the text that statistics are of")
       ->type_name("FILE");
   add_context(*command, arguments->options.context);
-  add_chunks(*command, arguments->options.chunks, "chunks of the text; 0: all of it");
+  add_chunks(*command, arguments->options.chunks, "chunks of the text, at most; 0: all of it");
   add_threads(*command, arguments->options.threads);
   command
       ->add_option("--output", arguments->options.output,

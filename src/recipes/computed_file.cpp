@@ -226,6 +226,11 @@ void ComputedFile::save_rule(size_t index, const Rule& rule) {
   transaction.commit();
 }
 
+void ComputedFile::discard() {
+  state_->database.reset();
+  std::remove(state_->path.c_str());
+}
+
 void ComputedFile::finish() {
   state_->db().run("DELETE FROM statistic WHERE what = 'samples'");
   state_->db().run("VACUUM");

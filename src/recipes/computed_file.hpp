@@ -48,6 +48,8 @@ class ComputedFile {
   int rules_done() const;
 
   void finish();
+  // Takes the partial file away; nothing but destruction may follow.
+  void discard();
 
  private:
   struct State;

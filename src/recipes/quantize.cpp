@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <optional>
 
 #include "eval/passages.hpp"
 #include "eval/sweep.hpp"
@@ -38,15 +39,21 @@ class MemoryLimit {
   BackendSettings before_;
 };
 
-int read_text(const std::string& model_path, const std::vector<WeightMatrix>& matrices,
-              const QuantizeOptions& options, ComputedFile& file, Statistics& statistics) {
-  const Model model(model_path);
-  const std::vector<Passage> passages =
-      chunk_passages(model, read_input_file(options.text, "the calibration text"), options.context,
-                     options.chunks);
+// At most so many chunks as are asked for.
+std::vector<Passage> passages_of(const Model& model, const QuantizeOptions& options) {
+  std::vector<Passage> passages = chunk_passages(
+      model, read_input_file(options.text, "the calibration text"), options.context, 0);
+  const auto wanted = static_cast<size_t>(options.chunks);
+  if (wanted > 0 && passages.size() > wanted) passages.resize(wanted);
+  return passages;
+}
+
+int read_text(const Model& model, const std::vector<Passage>& passages,
+              const std::vector<WeightMatrix>& matrices, const QuantizeOptions& options,
+              ComputedFile& file, Statistics& statistics) {
   const int before = file.chunks_done();
   if (before >= static_cast<int>(passages.size())) return 0;
-  const MemoryLimit limit(std::filesystem::file_size(model_path) / 4);
+  const MemoryLimit limit(std::filesystem::file_size(model.path()) / 10);
   ContextOptions context_options;
   context_options.context = options.context;
   context_options.threads = options.threads;
@@ -103,12 +110,16 @@ Quantized quantize(const std::string& model_path, const Recipe& recipe,
   Quantized result;
   result.path = options.output.empty() ? computed_path(model_path, recipe.name) : options.output;
   const std::vector<WeightMatrix> matrices = weight_matrices(model_path);
+  // What is wrong with the text is said before anything is written.
+  std::optional<Model> model;
+  std::vector<Passage> passages;
+  if (recipe.needs_text()) passages = passages_of(model.emplace(model_path), options);
   ComputedFile file = ComputedFile::make(result.path, from);
 
   Statistics statistics = file.statistics();
   result.chunks_before = file.chunks_done();
   if (recipe.needs_text()) {
-    result.chunks = read_text(model_path, matrices, options, file, statistics);
+    result.chunks = read_text(*model, passages, matrices, options, file, statistics);
   }
 
   // The recipe's own rule for each matrix, or what an earlier run left.
@@ -148,6 +159,7 @@ Quantized quantize(const std::string& model_path, const Recipe& recipe,
     try {
       step_called(spec.name).run(context);
     } catch (const Error& error) {
+      if (error.blame() == Blame::input) file.discard();  // it would go wrong again
       throw Error("recipe '" + recipe.name + "', step '" + spec.name + "': " + error.what(),
                   error.blame());
     }

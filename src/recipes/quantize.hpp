@@ -14,7 +14,7 @@ namespace napier {
 struct QuantizeOptions {
   std::string text;  // path of the calibration text; may be empty where the recipe reads none
   int context = 512;
-  int chunks = 32;  // of `context` tokens; 0: all of the text
+  int chunks = 32;  // of `context` tokens, at most; 0: all of the text
   int threads = 2;
   std::string output;  // path; empty: beside the model
   std::function<void(std::string_view what, double done)> on_progress;
@@ -37,7 +37,7 @@ struct Quantized {
 };
 
 // Runs the text through the model in f32, gathers statistics, then runs the recipe's steps. What
-// was cut off goes on where it was. Memory: the model, a quarter of it for packed weights, 32 rows
+// was cut off goes on where it was. Memory: the model, a tenth of it for packed weights, 32 rows
 // of activations a matrix, and one matrix in f32 at a time. The file is there whole or not at all.
 Quantized quantize(const std::string& model_path, const Recipe& recipe,
                    const QuantizeOptions& options);
