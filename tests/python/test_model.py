@@ -119,6 +119,18 @@ def test_an_exception_in_a_callback_ends_the_text(model):
     assert model.generate("Once", 3)
 
 
+def test_a_callback_cannot_ask_a_model(path, model):
+    others = [napier.Model(path, "f32", context=64)]
+
+    def ask(piece):
+        others.clear()  # freed in the middle of another's work
+        model.logits([1])
+
+    with pytest.raises(napier.Error, match="within a callback"):
+        model.generate("Once", 10, on_text=ask)
+    assert model.logits([1]).shape[0] == 1
+
+
 @pytest.mark.parametrize("call, error, words", [
     (lambda m: napier.Model("no/such.gguf"), FileNotFoundError, "no/such.gguf"),
     (lambda m: napier.Model(__file__), napier.Error, "GGUF"),
