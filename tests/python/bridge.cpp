@@ -24,8 +24,8 @@ extern "C" __attribute__((visibility("default"))) int bridge_reference(const cha
   }
 }
 
-// Seconds of packing and of multiplying, by the kernel that lower() picks, as a C++ program does: of
-// the clock on the wall, or of this thread's own work. Returns 1 where that is refused.
+// Seconds of packing and of multiplying, by the kernel that lower() picks, as a C++ program does:
+// of the clock on the wall, or of this thread's own work. Returns 1 where that is refused.
 extern "C" __attribute__((visibility("default"))) int bridge_seconds(
     const char* arithmetic, int64_t m, int64_t n, int64_t k, int threads, int own_work,
     const float* x, const float* w, float* out, double* packing, double* multiplying) {
