@@ -262,7 +262,7 @@ KernelKind compute_matmul(const ggml_tensor* node, const MatmulContext& context)
         return compute_out_prod(node, context);
       }
       thread_local ThreadPool alone(1);
-      MatmulContext single = {context.arithmetic, alone, 0, 0, context.cache, 0};
+      MatmulContext single = {context.arithmetic, {}, alone, 0, 0, context.cache, 0};
       return compute_out_prod(node, single);
     }
     default: return compute_mul_mat_id(node, context);
