@@ -75,6 +75,16 @@ def test_the_plan_decides(path):
     assert "kq-0" in f32.matmul_names and "kq-0" in repr(f32.matmul_names)
 
 
+def test_treatments_are_the_commands(napier_command, path, tmp_path):
+    plan = "* -> int8 with outliers(6)"
+    model = napier.Model(path, plan, context=64)
+    assert model.plan.treatments[0].strip().startswith("with outliers")
+    done = napier_command("run", path, "-p", "Once upon a time", "-n", 20, "--temp", 0, "--plan",
+                          plan)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.rstrip("\n") == "Once upon a time" + model.generate("Once upon a time", 20)
+
+
 def _after(model, tokens):
     model.logits(tokens)
     return model.coverage()
