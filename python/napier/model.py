@@ -70,8 +70,10 @@ class Model:
         cache: str = "f32",
     ) -> None:
         self.path = os.fspath(path)
-        self.plan = plan if isinstance(plan, _core.Plan) else _core.Plan(str(plan))
         check_model(path, context, cache)
+        if not isinstance(plan, _core.Plan):
+            plan = _core.Plan.for_model(str(plan), self.path)
+        self.plan = plan
         count = _core.get_threads() if threads is None else threads
         self._session = _core.Session(self.path, self.plan, context, count, cache)
 

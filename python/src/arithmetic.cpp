@@ -13,8 +13,10 @@
 #include <vector>
 
 #include "bindings.hpp"
+#include "napier/error.hpp"
 #include "napier/gemm.hpp"
 #include "napier/plan.hpp"
+#include "recipes/quantize.hpp"
 #include "recipes/recipe.hpp"
 #include "report/explanation.hpp"
 
@@ -44,7 +46,9 @@ void bind_arithmetic(nb::module_& module) {
             return nb::make_tuple(nb::type<Arithmetic>(), nb::make_tuple(to_string(a)));
           },
           nb::sig("def __reduce__(self) -> tuple[type[Arithmetic], tuple[str]]"))
-      .def_prop_ro("name", &display_name, "The preset that it equals, or its written form.")
+      .def_prop_ro(
+          "name", [](const Arithmetic& a) { return display_name(a); },
+          "The preset that it equals, or its written form.")
       .def_prop_ro(
           "x", [](const Arithmetic& a) { return to_string(a.x); }, "The activations.")
       .def_prop_ro(
@@ -72,14 +76,35 @@ void bind_arithmetic(nb::module_& module) {
                    "file's path. Raises Error.")
       .def(
           "__init__",
-          [](Plan* self, const std::string& text) { new (self) Plan(plan_argument(text).plan); },
+          [](Plan* self, const std::string& text) {
+            const Recipe recipe = plan_argument(text);
+            if (recipe.is_computed()) {
+              throw Error(text + " is computed for a model: give its path to napier.Model");
+            }
+            new (self) Plan(plan_for(recipe, ""));
+          },
           nb::arg("text"))
+      .def_static(
+          "for_model",
+          [](const std::string& text, const std::string& path) {
+            return plan_for(plan_argument(text), path);
+          },
+          nb::arg("text"), nb::arg("path"),
+          "As Plan(text), and recipes that `napier quantize` has computed for a model.")
       .def("__str__", [](const Plan& p) { return to_string(p); })
       .def("__repr__", [](const Plan& p) { return "napier.Plan('" + to_string(p) + "')"; })
       .def(
           "__eq__", [](const Plan& a, const Plan& b) { return a == b; }, nb::is_operator(),
           nb::sig("def __eq__(self, other: object, /) -> bool"))
       .def("__hash__", [](const Plan& p) { return nb::hash(nb::cast(to_string(p))); })
+      .def_prop_ro(
+          "treatments",
+          [](const Plan& p) {
+            std::vector<std::string> written;
+            for (const Rule& r : p.rules) written.push_back(to_string(r.treatments));
+            return written;
+          },
+          "What each rule does around its multiplications, as written; empty: nothing.")
       .def_prop_ro("rules",
                    [](const Plan& p) {
                      std::vector<std::pair<std::string, Arithmetic>> rules;

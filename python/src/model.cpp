@@ -25,11 +25,26 @@
 namespace napier::python {
 namespace {
 
-// The plan of the backend is the whole process's: one session computes at a time.
-std::mutex& turn() {
-  static std::mutex* mutex = new std::mutex;
+// The plan of the backend is the whole process's: one session computes at a time. A turn is waited
+// for without the interpreter's lock, which a callback of the session at work may want.
+std::recursive_mutex& turns() {
+  static std::recursive_mutex* mutex = new std::recursive_mutex;  // outlives all sessions
   return *mutex;
 }
+thread_local bool t_computes = false;
+
+class Turn {
+ public:
+  // Throws Error within a callback of a session: that one is in the middle of its sequence.
+  Turn() : lock_(turns()) {
+    if (t_computes) throw Error("a model was asked within a callback of one: ask after its call");
+    t_computes = true;
+  }
+  ~Turn() { t_computes = false; }
+
+ private:
+  std::lock_guard<std::recursive_mutex> lock_;
+};
 
 ContextOptions options_of(int context, int threads, const std::string& cache) {
   if (cache != "f32" && cache != "f16") {
@@ -50,12 +65,21 @@ class Session {
       : model_(path) {
     ContextOptions options =
         options_of(context == 0 ? std::max(2, model_.training_context()) : context, threads, cache);
-    const std::lock_guard lock(turn());
+    const Turn turn;
     context_ = std::make_unique<Context>(model_, plan, options);
     context_->warm_up();
     decoder_ = std::make_unique<PrefixDecoder>(*context_);
     room_ = options.context;
   }
+
+  ~Session() {
+    const nb::gil_scoped_release release;
+    const std::lock_guard lock(turns());
+    decoder_.reset();
+    context_.reset();
+  }
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
 
   const Model& model() const { return model_; }
   int room() const { return room_; }
@@ -84,7 +108,7 @@ class Session {
               nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu> out) {
     checked(tokens, out.shape(0));
     const nb::gil_scoped_release release;
-    const std::lock_guard lock(turn());
+    const Turn turn;
     decoder_->decode(tokens, out.shape(0));
     for (size_t i = 0; i < out.shape(0); ++i) {
       const auto row = context_->logits(static_cast<int>(i));
@@ -102,7 +126,7 @@ class Session {
     checked(given, count);
     checked({tokens.back()}, 1);
     const nb::gil_scoped_release release;
-    const std::lock_guard lock(turn());
+    const Turn turn;
     decoder_->decode(given, count);
     for (size_t i = 0; i < count; ++i) {
       const auto row = context_->logits(static_cast<int>(i));
@@ -117,7 +141,7 @@ class Session {
                const std::function<bool(nb::bytes)>& sink) {
     checked(prompt, 1);
     const nb::gil_scoped_release release;
-    const std::lock_guard lock(turn());
+    const Turn turn;
     decoder_->clear();
     const Generation generation = napier::generate(
         model_, *context_, prompt, count, room_, sampling, [&](std::string_view text) {
@@ -133,7 +157,7 @@ class Session {
     ModelCoverage coverage;
     {
       const nb::gil_scoped_release release;
-      const std::lock_guard lock(turn());
+      const Turn turn;
       coverage = context_->coverage();
     }
     nb::list rows;

@@ -75,6 +75,16 @@ def test_the_plan_decides(path):
     assert "kq-0" in f32.matmul_names and "kq-0" in repr(f32.matmul_names)
 
 
+def test_treatments_are_the_commands(napier_command, path, tmp_path):
+    plan = "* -> int8 with outliers(6)"
+    model = napier.Model(path, plan, context=64)
+    assert model.plan.treatments[0].strip().startswith("with outliers")
+    done = napier_command("run", path, "-p", "Once upon a time", "-n", 20, "--temp", 0, "--plan",
+                          plan)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.rstrip("\n") == "Once upon a time" + model.generate("Once upon a time", 20)
+
+
 def _after(model, tokens):
     model.logits(tokens)
     return model.coverage()
@@ -117,6 +127,18 @@ def test_an_exception_in_a_callback_ends_the_text(model):
     with pytest.raises(KeyError):
         model.generate("Once", 10, on_text=refuse)
     assert model.generate("Once", 3)
+
+
+def test_a_callback_cannot_ask_a_model(path, model):
+    others = [napier.Model(path, "f32", context=64)]
+
+    def ask(piece):
+        others.clear()  # freed in the middle of another's work
+        model.logits([1])
+
+    with pytest.raises(napier.Error, match="within a callback"):
+        model.generate("Once", 10, on_text=ask)
+    assert model.logits([1]).shape[0] == 1
 
 
 @pytest.mark.parametrize("call, error, words", [

@@ -8,7 +8,7 @@ import ml_dtypes
 import napier
 import numpy as np
 import pytest
-from conftest import bits
+from conftest import ROOT, bits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -248,6 +248,7 @@ F = np.ones((2, 4), np.float32)
     (lambda: napier.set_threads(0), napier.Error, "1 to 512"),
     (lambda: napier.Plan("a->b->c"), napier.Error, "position"),
     (lambda: napier.Plan("no/such.toml"), napier.Error, "no/such.toml"),
+    (lambda: napier.Plan(str(ROOT / "recipes" / "mobilequant.toml")), napier.Error, "for a model"),
 ])
 def test_bad_input(call, error, words):
     with pytest.raises(error, match=words):

@@ -468,6 +468,7 @@ X, W = torch.ones(2, 4), torch.ones(3, 4)
     (lambda: nt.matmul(X, W.T, "mul=realm/x=e4m3/w=e4m3", "own"), napier.Error, "derivative"),
     (lambda: nt.patch(X, "f32"), TypeError, "Module"),
     (lambda: nt.patch(nn.Linear(2, 2), "lmul-m99"), napier.Error, "lmul-m99"),
+    (lambda: nt.patch(nn.Linear(2, 2), "int8 with outliers(6)"), napier.Error, "outliers.*alone"),
     (lambda: nt.patch(nn.Linear(2, 2), "f32", "own", weight_gradients="f32"), ValueError, "own"),
     (lambda: nt.patch(nn.Linear(2, 2), "mul=realm/x=e4m3/w=e4m3", "own"), napier.Error, "realm"),
 ])

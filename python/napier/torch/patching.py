@@ -416,7 +416,12 @@ def patch(
     read_plan = read(plan)
     assert read_plan is not None
     made = Patch(target, read_plan, gradient, read(activation_gradients), read(weight_gradients))
-    for _, arithmetic in read_plan.rules:
+    for (pattern, arithmetic), treatment in zip(read_plan.rules, read_plan.treatments, strict=True):
+        if treatment:
+            raise _core.Error(
+                f"the rule {pattern} -> {arithmetic.name}{treatment}: treatments run in GGUF "
+                "models (napier.Model); give PyTorch an arithmetic alone"
+            )
         Gradients(gradient).check(arithmetic)
     for path, module in target.named_modules():
         _replace_forward(made, module, path.replace(_PREFIX, ""))
