@@ -138,6 +138,7 @@ steps = 5
     ({"train": "batches = 3"}, "unknown key 'batches'"),
     ({"forward": "nonsense"}, "'forward'"),
     ({"forward": "blk.9.* -> bf16"}, "blk.9.*"),
+    ({"forward": "int8-int32 with outliers(6,f16)"}, "cannot differentiate"),
 ])
 def test_wrong_input_is_one_sentence(napier, config, tmp_path, change, words):
     (tmp_path / "empty.txt").write_text("")
