@@ -85,6 +85,7 @@ wheel: setup
 	@scripts/build_wheel.sh
 
 HW_TOOLS := yosys sta iverilog
+HW_DOTS := fp8_e4m3/acc=f32(align=16,extra=2),lmul-e4m3/acc=f32(align=16,extra=2),int8
 HW_ARITH := f32,bf16,fp8_e4m3,fp8_e5m2,int8,lmul-m4,lmul-m3,lmul-e4m3
 hw:
 	@scripts/setup.sh --hw || true
@@ -94,7 +95,13 @@ hw:
 	  { cat build/configure.log >&2; exit 1; }; } && \
 	cmake --build --preset release --target napier && \
 	build/napier hw check --icarus --vectors 20000 --arith $(HW_ARITH) --unit wide,step && \
-	build/napier hw report --vectors 500 --repeats 2 --arith $(HW_ARITH) --unit wide,step
+	build/napier hw check --icarus --vectors 2000 --arith '$(HW_DOTS)' --unit dot --pipelined && \
+	build/napier hw report --vectors 500 --repeats 2 --delay 0 --arith $(HW_ARITH) \
+	  --unit wide,step && \
+	build/napier hw report --vectors 200 --repeats 1 --delay equal --unit step \
+	  --arith bf16,fp8_e4m3,lmul-m4,lmul-e4m3 && \
+	build/napier hw report --vectors 100 --repeats 1 --delay 0 --unit dot --pipelined \
+	  --arith '$(HW_DOTS)'
 
 format:
 	@find $(wildcard src include tests bench) \( -name '*.[ch]pp' -o -name '*.h' \) \

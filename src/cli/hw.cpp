@@ -1,6 +1,7 @@
 // napier hw: circuits of arithmetics: Verilog, proof by simulation, area, delay and energy.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 
 #include <filesystem>
@@ -84,11 +85,17 @@ void run_check(const HwArguments& arguments) {
 }
 
 // The operands that energy is measured on, and what to call them.
-std::vector<OperandBlock> operands_for(const HwArguments& arguments, std::string& name) {
+std::vector<OperandBlock> operands_for(const HwArguments& arguments,
+                                       const std::vector<UnitRequest>& requests,
+                                       std::string& name) {
   if (arguments.model.empty()) {
     const OperandLaw law = parse_operand_law(arguments.law);
     name = to_string(law);
-    const int64_t rows = arguments.options.vectors / 64 + 1;
+    int64_t lanes = 1;
+    for (const UnitRequest& request : requests) {
+      lanes = std::max<int64_t>(lanes, make_unit(request.arith, request.kind).lanes());
+    }
+    const int64_t rows = arguments.options.vectors * lanes / 64 + 1;
     return draw_blocks(law, rows, 1, 1, 64, arguments.options.seed);
   }
   if (arguments.text.empty()) {
@@ -149,7 +156,7 @@ void run_report(HwArguments& arguments) {
     throw Error("--prices: a table is of one technology; give one --tech");
   }
   std::string operands;
-  const std::vector<OperandBlock> blocks = operands_for(arguments, operands);
+  const std::vector<OperandBlock> blocks = operands_for(arguments, requests, operands);
   ProgressLine progress;
   options.on_progress = [&](std::string_view what, double done) { progress.show(what, done); };
   const std::vector<HardwareRow> rows = study_hardware(requests, blocks, options);
