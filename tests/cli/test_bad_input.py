@@ -279,11 +279,15 @@ def test_a_task_file_is_never_written_over(refused, model, shared, tmp_path):
     assert "is read as an input" in line and questions.read_bytes() == before
 
 
-@pytest.mark.parametrize("sums", ["exact", "f32(align=4,extra=2)"])
-def test_sums_without_circuit_or_price(refused, sums):
-    arith = f"x=e4m3/w=e4m3/acc={sums}"
-    assert "not made one by one" in refused("hw", "verilog", arith, "--unit", "step")
-    assert "exact or aligned" in refused("cost", "llama-3.1-8b", "--arith", arith)
+@pytest.mark.parametrize("sums, unit, words", [
+    ("exact", "step", "64 at most"), ("exact", "add", "not made one by one"),
+    ("f32(align=4,extra=2)", "step", "not made one by one"), ("f32", "dot", "that the accumulator"),
+])
+def test_sums_without_circuit_or_price(refused, sums, unit, words):
+    arith = f"x=bf16/w=bf16/acc={sums}"
+    assert words in refused("hw", "verilog", arith, "--unit", unit)
+    if sums != "f32":
+        assert "exact or aligned" in refused("cost", "llama-3.1-8b", "--arith", arith)
 
 
 def test_names_that_are_nearly_right(refused, tmp_path):

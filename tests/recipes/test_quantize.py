@@ -184,10 +184,13 @@ def test_every_recipe_runs_or_says_why_not(napier, quantize, model, shared, reci
     path = RECIPES / f"{recipe}.toml"
     if "[[compute]]" in path.read_text():
         computed = quantize(model, recipe, "--ctx", 64, chunks=1)
-        assert computed.returncode == 0 or "do not divide" in computed.stderr, computed.stderr
+        if recipe == "zeroquant-fp":  # rows of 64 and 172 elements
+            refused(computed, "blocks of", "do not divide")
+            return
+        assert computed.returncode == 0, computed.stderr
     done = napier("eval", model, "--text", shared("data/text/tinystories.txt"), "--chunks", 1,
                   "--ctx", 64, "--plan", path)
-    if recipe in {"bitmod3", "bitmod4", "zeroquant-fp"}:  # rows of 64 and 172 elements
+    if recipe in {"bitmod3", "bitmod4"}:
         refused(done, "blocks of", "do not divide")
     else:
         assert done.returncode == 0, done.stderr
