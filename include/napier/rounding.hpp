@@ -61,17 +61,18 @@ constexpr bool rounds_up(Rounding rounding, bool negative, bool odd, uint64_t fr
   return false;
 }
 
+// splitmix64's finaliser (Steele, Lea, Flood, OOPSLA 2014): every bit depends on every bit.
+constexpr uint64_t splitmix64(uint64_t z) {
+  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+  z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+  return z ^ (z >> 31);
+}
+
 // The random bits of stochastic rounding: a hash of the seed, a position and the bits of what is
 // rounded. No state, hence the same for any number of threads and any order of work.
-// Mixing: splitmix64's finaliser (Steele, Lea, Flood 2014).
 constexpr uint32_t random_bits(uint32_t seed, uint64_t position, uint64_t value) {
-  const auto mix = [](uint64_t z) {
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    return z ^ (z >> 31);
-  };
   const uint64_t key = (uint64_t{seed} << 32) + 0x9E3779B97F4A7C15u;
-  return static_cast<uint32_t>(mix(mix(mix(key) ^ position) ^ value) >> 32);
+  return static_cast<uint32_t>(splitmix64(splitmix64(splitmix64(key) ^ position) ^ value) >> 32);
 }
 
 }  // namespace napier

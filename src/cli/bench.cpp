@@ -23,10 +23,10 @@ struct BenchArguments {
   bool json = false;
 };
 
-// "m x n x k" without spaces.
 // 8 GiB of them in f32.
 constexpr int64_t k_most_weights = int64_t{1} << 31;
 
+// "m x n x k" without spaces.
 Shape parse_shape(const std::string& text) {
   int64_t sizes[3];
   const char* at = text.data();

@@ -48,23 +48,14 @@ std::string energy_report(CostArguments& arguments) {
                   arguments.options,
                   {},
                   {}};
-  const auto add = [&](const std::string& name, const Plan& plan) {
-    study.names.push_back(name);
-    study.costs.push_back(cost_of(study.shape, plan, prices, arguments.options));
-  };
-  if (!arguments.arithmetics.empty()) {
-    for (const std::string& name : split_list(arguments.arithmetics)) {
-      add(name, Plan{{{"*", parse_arithmetic(name)}}});
-    }
-  }
-  for (const std::string& text : arguments.plans) {
-    const Recipe recipe = plan_argument(text);
+  for (const Recipe& recipe : recipes_of(arguments.arithmetics, arguments.plans)) {
     if (recipe.is_computed()) {
       throw Error("recipe '" + recipe.name + "' is computed for each model, and is not priced");
     }
-    add(recipe.display_name(), plan_for(recipe, ""));
+    study.names.push_back(recipe.display_name());
+    study.costs.push_back(
+        cost_of(study.shape, plan_for(recipe, arguments.model), prices, arguments.options));
   }
-  if (study.costs.empty()) throw Error("nothing to price: give --arith LIST or --plan PLAN");
   return arguments.result.json  ? cost_json(study)
          : arguments.result.csv ? cost_csv(study)
                                 : cost_table(study, arguments.show == "roles");

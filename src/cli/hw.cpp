@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <charconv>
-
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -28,12 +27,10 @@ constexpr const char* k_osu018 = "/usr/share/qflow/tech/osu018/osu018_stdcells.l
 struct HwArguments {
   std::string arithmetics;
   std::string kinds = "step";
-  std::string output;
+  ResultArguments result;
   int64_t vectors = 1000000;
   bool icarus = false;
   bool pipelined = false;
-  bool json = false;
-  bool csv = false;
   std::string law = "gaussian";
   std::string model;
   std::string text;
@@ -59,7 +56,7 @@ std::vector<UnitRequest> requests_of(const HwArguments& arguments) {
 
 void run_verilog(const HwArguments& arguments) {
   Files files;
-  Output output(arguments.output, files);
+  Output output(arguments.result.output, files);
   const UnitKind kind = parse_unit_kind(arguments.kinds);
   output.write(make_unit(arguments.arithmetics, kind, timing_of(arguments)).verilog());
 }
@@ -149,7 +146,7 @@ void run_report(HwArguments& arguments) {
   Files files;
   files.read(options.technologies);
   files.read({arguments.model, arguments.text});
-  Output output(arguments.output, files);
+  Output output(arguments.result.output, files);
   std::optional<Output> prices;
   if (!arguments.prices.empty()) prices.emplace(arguments.prices, files);
   if (prices && options.technologies.size() > 1) {
@@ -161,9 +158,9 @@ void run_report(HwArguments& arguments) {
   options.on_progress = [&](std::string_view what, double done) { progress.show(what, done); };
   const std::vector<HardwareRow> rows = study_hardware(requests, blocks, options);
   progress.clear();
-  output.write(arguments.json  ? hardware_json(rows, options, operands)
-               : arguments.csv ? hardware_csv(rows)
-                               : hardware_table(rows, options, operands));
+  output.write(arguments.result.json  ? hardware_json(rows, options, operands)
+               : arguments.result.csv ? hardware_csv(rows)
+                                      : hardware_table(rows, options, operands));
   if (prices) {
     const std::string& technology = rows.front().technology;
     prices->write(price_toml(
@@ -209,7 +206,8 @@ void add_hw(CLI::App& app) {
   part->add_option("--unit", verilog->kinds, "raw, same, wide, step, dot, add or convert")
       ->capture_default_str();
   add_pipelined(*part, *verilog);
-  part->add_option("--output", verilog->output, "write there instead of stdout")->type_name("FILE");
+  part->add_option("--output", verilog->result.output, "write there instead of stdout")
+      ->type_name("FILE");
   part->footer("Example: napier hw verilog lmul-m4 --unit step --output lmul.v");
   part->callback([verilog] { run_verilog(*verilog); });
 
@@ -248,10 +246,7 @@ void add_hw(CLI::App& app) {
       ->capture_default_str();
   part->add_option("--prices", report->prices, "also write a table of prices for napier cost")
       ->type_name("FILE");
-  CLI::Option* json = part->add_flag("--json", report->json, "print JSON");
-  part->add_flag("--csv", report->csv, "print CSV")->excludes(json);
-  part->add_option("--output", report->output, "write there, as a whole, instead of stdout")
-      ->type_name("FILE");
+  add_result(*part, report->result, "print JSON");
   part->footer("Example: napier hw report --arith f32,bf16,fp8_e4m3,lmul-m4,int8 --unit wide,step");
   part->callback([report] { run_report(*report); });
 }

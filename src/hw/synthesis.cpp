@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "napier/error.hpp"
+#include "numerics/input_file.hpp"
 
 namespace napier {
 namespace {
@@ -203,18 +204,19 @@ Technology load_technology(const std::string& path, const WorkFolder& folder) {
   technology.liberty_path = folder.path("cells.lib");
   if (path.ends_with(".gz")) {
     need_tools({"gzip"});
-    read_whole(path);  // says it if it is not there
+    read_input_file(path, "the liberty file");  // says it if it is not there
     run_tool({"gzip", "-dc", path}, folder.path(), technology.liberty_path);
   } else {
-    write_whole(technology.liberty_path, read_whole(path));
+    write_whole(technology.liberty_path, read_input_file(path, "the liberty file"));
   }
-  technology.liberty = parse_liberty(read_whole(technology.liberty_path), path);
+  technology.liberty =
+      parse_liberty(read_input_file(technology.liberty_path, "the liberty file"), path);
   need_tools({"yosys"});
   write_whole(folder.path("cells.ys"),
               "read_liberty -ignore_miss_func cells.lib\n"
               "write_verilog -noattr cells.v\n");
   run_tool({"yosys", "-q", "-s", "cells.ys"}, folder.path());
-  technology.cells = read_whole(folder.path("cells.v"));
+  technology.cells = read_input_file(folder.path("cells.v"), "a tool's result");
   return technology;
 }
 
@@ -246,8 +248,8 @@ Synthesis synthesise(const HardwareUnit& unit, const Technology& technology, Aim
                           shuffle, delay, script));
   run_tool({"yosys", "-q", "-s", "unit.ys"}, folder.path());
   Synthesis result;
-  result.verilog = read_whole(folder.path("net.v"));
-  result.netlist = read_netlist(read_whole(folder.path("net.json")));
+  result.verilog = read_input_file(folder.path("net.v"), "a tool's result");
+  result.netlist = read_netlist(read_input_file(folder.path("net.json"), "a tool's result"));
   for (const NetlistCell& cell : result.netlist.cells) {
     result.area += cell_of(technology, cell.type).area;
   }
@@ -300,7 +302,8 @@ Energy measure_energy(const HardwareUnit& unit, const Synthesis& synthesis,
     run_tool({"iverilog", "-g2005", "-s", "run", "-o", "run", "run.v", "sim.v", "delayed.v"},
              folder.path());
     run_tool({"vvp", "-n", "run"}, folder.path());
-    const auto toggles = toggles_of(read_whole(folder.path("run.vcd")), netlist.nets);
+    const auto toggles =
+        toggles_of(read_input_file(folder.path("run.vcd"), "a tool's result"), netlist.nets);
     double pj = 0;
     for (size_t net = 2; net < toggles.size(); ++net) pj += toggles[net] * per_toggle[net];
     return pj / static_cast<double>(stimulus.size() - 1);

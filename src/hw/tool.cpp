@@ -12,6 +12,7 @@
 #include <sstream>
 
 #include "napier/error.hpp"
+#include "numerics/input_file.hpp"
 
 namespace napier {
 namespace fs = std::filesystem;
@@ -77,7 +78,7 @@ std::string run_tool(const std::vector<std::string>& command, const std::string&
   int status = 0;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
-  std::string text = output_path.empty() ? read_whole(log) : "";
+  std::string text = output_path.empty() ? read_input_file(log, "a tool's log") : "";
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
     const size_t tail = text.size() > 300 ? text.size() - 300 : 0;
     std::string end = text.substr(tail);
@@ -87,14 +88,6 @@ std::string run_tool(const std::vector<std::string>& command, const std::string&
     throw Error(command[0] + " failed: " + end, Blame::environment);
   }
   return text;
-}
-
-std::string read_whole(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  if (!file) throw Error(path + ": cannot be read");
-  return std::move(text).str();
 }
 
 void write_whole(const std::string& path, std::string_view text) {

@@ -32,7 +32,6 @@ void need_tools(const std::vector<std::string>& programs);
 std::string run_tool(const std::vector<std::string>& command, const std::string& folder,
                      const std::string& output_path = "");
 
-std::string read_whole(const std::string& path);
 void write_whole(const std::string& path, std::string_view text);
 
 }  // namespace napier

@@ -37,8 +37,7 @@ std::string read_input_file(const std::string& path, const std::string& what, si
 
 std::vector<std::string> files_of(const Plan& plan) {
   std::vector<std::string> files;
-  for (const Rule& rule : plan.rules) {
-    const Multiplier& multiplier = rule.arithmetic.multiplier;
+  const auto add = [&](const Multiplier& multiplier) {
     const auto parameters = multiplier.family().parameters;
     for (size_t i = 0; i < parameters.size(); ++i) {
       const int value = multiplier.settings()[i];
@@ -46,6 +45,10 @@ std::vector<std::string> files_of(const Plan& plan) {
         files.push_back(parameters[i].text(value));
       }
     }
+  };
+  for (const Rule& rule : plan.rules) {
+    add(rule.arithmetic.multiplier);
+    for (const Treatment& treatment : rule.treatments) add(treatment.arithmetic.multiplier);
   }
   return files;
 }

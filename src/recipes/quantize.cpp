@@ -48,9 +48,9 @@ std::vector<Passage> passages_of(const Model& model, const QuantizeOptions& opti
   return passages;
 }
 
-int read_text(const Model& model, const std::vector<Passage>& passages,
-              const std::vector<WeightMatrix>& matrices, const QuantizeOptions& options,
-              ComputedFile& file, Statistics& statistics) {
+int gather_statistics(const Model& model, const std::vector<Passage>& passages,
+                      const std::vector<WeightMatrix>& matrices, const QuantizeOptions& options,
+                      ComputedFile& file, Statistics& statistics) {
   const int before = file.chunks_done();
   if (before >= static_cast<int>(passages.size())) return 0;
   const MemoryLimit limit(std::filesystem::file_size(model.path()) / 10);
@@ -119,7 +119,7 @@ Quantized quantize(const std::string& model_path, const Recipe& recipe,
   Statistics statistics = file.statistics();
   result.chunks_before = file.chunks_done();
   if (recipe.needs_text()) {
-    result.chunks = read_text(*model, passages, matrices, options, file, statistics);
+    result.chunks = gather_statistics(*model, passages, matrices, options, file, statistics);
   }
 
   // The recipe's own rule for each matrix, or what an earlier run left.

@@ -1,40 +1,29 @@
 #include "recipes/recipe.hpp"
 
-#include <toml++/toml.h>
-
 #include <algorithm>
 #include <filesystem>
 #include <sstream>
 
 #include "napier/error.hpp"
-#include "numerics/input_file.hpp"
 #include "recipes/step.hpp"
+#include "recipes/toml_section.hpp"
 
 namespace napier {
 namespace {
 
-std::string string_at(const toml::table& table, const std::string& path, std::string_view key,
-                      bool required) {
-  const toml::node* node = table.get(key);
-  if (!node) {
-    if (!required) return "";
-    throw Error(path + ": has no key '" + std::string(key) +
-                "'; a recipe needs name, source, plan");
-  }
-  const auto value = node->value_exact<std::string>();
-  if (!value || value->empty()) {
-    throw Error(path + ": key '" + std::string(key) + "' must be a string that is not empty");
-  }
-  return *value;
+std::string required_text(const Section& section, std::string_view key) {
+  if (section.has(key)) return section.text(key);
+  throw Error(section.where() + ": has no key '" + std::string(key) +
+              "'; a recipe needs name, source, plan");
 }
 
-std::string plan_text(const toml::table& table, const std::string& path) {
+std::string plan_text(const toml::table& table, const Section& section) {
   const toml::array* rules = table.get_as<toml::array>("plan");
-  if (!rules) return string_at(table, path, "plan", true);
+  if (!rules) return required_text(section, "plan");
   std::string text;
   for (const toml::node& rule : *rules) {
     const auto value = rule.value_exact<std::string>();
-    if (!value) throw Error(path + ": key 'plan' must hold rules, each a string");
+    if (!value) throw section.wrong("plan", "must hold rules, each a string");
     text += (text.empty() ? "" : "; ") + *value;
   }
   return text;
@@ -142,14 +131,8 @@ std::string Recipe::identity() const {
 }
 
 Recipe read_recipe(const std::string& path) {
-  const std::string content = read_input_file(path, "the recipe", k_settings_limit);
-  toml::table table;
-  try {
-    table = toml::parse(content, path);
-  } catch (const toml::parse_error& problem) {
-    throw Error(path + ", line " + std::to_string(problem.source().begin.line) +
-                ": is no sound TOML: " + std::string(problem.description()));
-  }
+  const toml::table table = read_toml(path, "the recipe");
+  const Section section(table, path);
   for (const auto& [key, value] : table) {
     const std::string_view name = key.str();
     if (name != "name" && name != "summary" && name != "source" && name != "plan" &&
@@ -159,11 +142,11 @@ Recipe read_recipe(const std::string& path) {
     }
   }
   Recipe recipe;
-  recipe.name = string_at(table, path, "name", true);
-  recipe.summary = string_at(table, path, "summary", false);
-  recipe.source = string_at(table, path, "source", true);
+  recipe.name = required_text(section, "name");
+  recipe.summary = section.text("summary");
+  recipe.source = required_text(section, "source");
   try {
-    recipe.plan = parse_plan(plan_text(table, path));
+    recipe.plan = parse_plan(plan_text(table, section));
   } catch (const ParseError& problem) {
     throw Error(path + ": key 'plan': " + problem.what());
   }

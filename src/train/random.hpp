@@ -6,15 +6,12 @@
 #include <cstdint>
 #include <numbers>
 
+#include "napier/rounding.hpp"
+
 namespace napier {
 
-// splitmix64's finaliser (Steele, Lea, Flood, OOPSLA 2014): every bit depends on every bit.
-inline uint64_t mix(uint64_t x) {
-  x += 0x9E3779B97F4A7C15;
-  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9;
-  x = (x ^ (x >> 27)) * 0x94D049BB133111EB;
-  return x ^ (x >> 31);
-}
+// A step of splitmix64: zero does not stay zero.
+inline uint64_t mix(uint64_t x) { return splitmix64(x + 0x9E3779B97F4A7C15); }
 
 inline uint64_t random_bits(uint64_t seed, uint64_t index) { return mix(mix(seed) ^ index); }
 

@@ -7,6 +7,7 @@
 #include <random>
 
 #include "napier/error.hpp"
+#include "numerics/input_file.hpp"
 #include "support/test_support.hpp"
 
 namespace napier {
@@ -167,7 +168,7 @@ TEST(Synthesis, NetlistsComputeWhatTheUnitDoes) {
                 "read_liberty -lib cells.lib\nread_verilog net.v\nhierarchy -top unit\n"
                 "tee -o stat.txt stat -liberty cells.lib\n");
     run_tool({"yosys", "-q", "-s", "stat.ys"}, folder.path());
-    const std::string stat = read_whole(folder.path("stat.txt"));
+    const std::string stat = read_input_file(folder.path("stat.txt"), "a tool's result");
     const size_t at = stat.find("Chip area for module '\\unit': ");
     ASSERT_NE(at, stat.npos);
     EXPECT_NEAR(std::stod(stat.substr(at + 30)), synthesis.area, 1e-3);

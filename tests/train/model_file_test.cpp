@@ -13,12 +13,15 @@
 #include "model/context.hpp"
 #include "model/model.hpp"
 #include "napier/error.hpp"
+#include "small_model.hpp"
 #include "support/test_support.hpp"
-#include "train/random.hpp"
 #include "train/vocabulary.hpp"
 
 namespace napier {
 namespace {
+
+using test::random_tokens;
+using test::small_shape;
 
 namespace fs = std::filesystem;
 
@@ -33,26 +36,6 @@ class Folder {
  private:
   fs::path path_;
 };
-
-TransformerShape small_shape(int vocabulary) {
-  TransformerShape shape;
-  shape.vocabulary = vocabulary;
-  shape.context = 16;
-  shape.layers = 2;
-  shape.heads = 4;
-  shape.key_heads = 2;
-  shape.width = 32;
-  shape.hidden = 40;
-  return shape;
-}
-
-std::vector<int32_t> random_tokens(size_t count, int vocabulary) {
-  std::vector<int32_t> tokens;
-  for (size_t i = 0; i < count; ++i) {
-    tokens.push_back(static_cast<int32_t>(random_below(test::seed(), i, vocabulary)));
-  }
-  return tokens;
-}
 
 // The loss of each position under llama.cpp's graph and cache, and under the one that is trained.
 void expect_equal_losses(const TransformerShape& shape, const std::string& what) {

@@ -141,6 +141,20 @@ def _multiplied(
     return torch.from_numpy(napier.matmul(array(a), array(b), arithmetic))
 
 
+def _checked(
+    arith: ArithmeticLike, gradient: str | Gradients, **operands: torch.Tensor
+) -> tuple[_core.Arithmetic, Gradients]:
+    """What a product is computed under. Raises for operands that it does not take, by name."""
+    arithmetic, gradients = as_arithmetic(arith), as_gradients(gradient)
+    gradients.check(arithmetic)
+    for name, tensor in operands.items():
+        check_tensor(tensor, name)
+    (left, a), (right, b) = operands.items()
+    if a.dtype != b.dtype:
+        raise TypeError(f"{left} has dtype {a.dtype} and {right} {b.dtype}: give one for both")
+    return arithmetic, gradients
+
+
 def matmul(
     a: torch.Tensor, b: torch.Tensor, arith: ArithmeticLike, gradient: str | Gradients = "exact"
 ) -> torch.Tensor:
@@ -150,12 +164,7 @@ def matmul(
     rounded to. A scale per tensor is taken over each matrix of a batch. Raises TypeError,
     BufferError (device), ValueError (shapes), Error.
     """
-    arithmetic, gradients = as_arithmetic(arith), as_gradients(gradient)
-    gradients.check(arithmetic)
-    check_tensor(a, "a")
-    check_tensor(b, "b")
-    if a.dtype != b.dtype:
-        raise TypeError(f"a has dtype {a.dtype} and b {b.dtype}: give one for both")
+    arithmetic, gradients = _checked(arith, gradient, a=a, b=b)
     if a.ndim == 0 or b.ndim == 0:
         raise ValueError("a and b need at least one dimension")
     left = a.unsqueeze(0) if a.ndim == 1 else a
@@ -182,12 +191,7 @@ def linear(
     """torch.nn.functional.linear under an arithmetic: x (..., k), weight (n, k): (..., n). All rows
     of x are one matrix; the bias is added by PyTorch. `packed` is the weight made ready, if it is
     at hand."""
-    arithmetic, gradients = as_arithmetic(arith), as_gradients(gradient)
-    gradients.check(arithmetic)
-    check_tensor(x, "x")
-    check_tensor(weight, "weight")
-    if x.dtype != weight.dtype:
-        raise TypeError(f"x has dtype {x.dtype} and weight {weight.dtype}: give one for both")
+    arithmetic, gradients = _checked(arith, gradient, x=x, weight=weight)
     if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[1]:
         raise ValueError(
             f"x of shape {tuple(x.shape)} and weight of shape {tuple(weight.shape)} do not match: "
