@@ -73,7 +73,13 @@ struct Neighbours {
     const float* corner = matrix.data + from * matrix.row_stride;
     const int64_t have = std::min(count, matrix.rows - from);
     const int64_t fours = matrix.row_stride == 1 && have == count ? matrix.k / 4 * 4 : 0;
+    // Every k is a page of its own, of which the processor fetches nothing ahead by itself.
+    constexpr int64_t ahead = 32;
     for (int64_t i = 0; i < fours; i += 4) {
+      for (int64_t j = i + ahead; j < std::min(i + ahead + 4, fours); ++j) {
+        __builtin_prefetch(corner + j * matrix.stride);
+        __builtin_prefetch(corner + j * matrix.stride + count - 1);  // not aligned: the next line
+      }
       for (int64_t row = 0; row < count; row += 4) {
         Four block[4];
         for (int64_t j = 0; j < 4; ++j) {

@@ -19,6 +19,18 @@ from napier.torch.products import Gradients, array, check_tensor, linear, matmul
 
 _FORWARD = "_napier_forward"  # where a patched module keeps its Patch; no state, no parameter
 _PREFIX = "_orig_mod."  # of modules that torch.compile wraps
+_F32 = _core.Arithmetic("f32")
+
+
+def _is_pytorchs(arithmetic: _core.Arithmetic, gradients: Gradients) -> bool:
+    """Whether PyTorch's own product of float32 tensors is this arithmetic, there and back: its
+    operands, products and sums are f32, and f32 says nothing of the order of a sum. Not where the
+    user has allowed PyTorch narrower products (torch.set_float32_matmul_precision)."""
+    return (
+        all(a in (_F32, None) for a in (gradients.activation, gradients.weight))
+        and arithmetic == _F32
+        and torch.get_float32_matmul_precision() == "highest"
+    )
 
 
 class Patch:
@@ -179,6 +191,8 @@ def _product(patch: Patch, a: torch.Tensor, b: torch.Tensor, name: str | None = 
     check_tensor(a, f"{name}'s activations")
     check_tensor(b, f"{name}'s weights")
     patch._count(name, arithmetic.name, size)
+    if a.dtype == b.dtype == torch.float32 and _is_pytorchs(arithmetic, gradients):
+        return None
     if own and b.ndim == 2:
         weight = b.t()
         packed = patch._packed_weight(name, weight, arithmetic) if weight.numel() else None
@@ -291,9 +305,10 @@ def _attention(
     """torch.nn.functional.scaled_dot_product_attention as its documentation defines it."""
     place = patch._place()
     names = place.name("kq"), place.name("kqv")
-    if all(patch.plan.match(name) is None for name in names):
-        for name in names:
-            patch._count(name, "", query.numel() * key.shape[-2])
+    found = [patch._arithmetic(name) for name in names]
+    if all(f is None or (query.dtype == torch.float32 and _is_pytorchs(*f)) for f in found):
+        for name, f in zip(names, found, strict=True):
+            patch._count(name, f[0].name if f else "", query.numel() * key.shape[-2])
         return None
     length, width = query.shape[-2], key.shape[-2]
     if enable_gqa:
