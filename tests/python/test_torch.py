@@ -127,6 +127,11 @@ def test_learning_under_an_arithmetic():
         assert losses[-1] < 0.35 * losses[0], (gradient, losses[0], losses[-1])
 
 
+def test_negated_views_keep_their_sign():
+    z = torch.tensor([[1 + 2j, 3 + 4j]])
+    np.testing.assert_array_equal(napier.multiply(z.conj().imag, 1.0, "f32"), [[-2, -4]])
+
+
 # Models.
 
 class Everything(nn.Module):
@@ -227,6 +232,10 @@ class Called(nn.Module):
         return self.function(*operands)
 
 
+def first_of(module, *arguments):
+    return lambda t: module(*(arguments or (t,)))[0]
+
+
 SQUARE = torch.linspace(-1, 1, 16).reshape(4, 4)
 OUT_OF_SIGHT = {
     "out": lambda t: torch.matmul(t, t, out=torch.empty(4, 4)),
@@ -242,14 +251,14 @@ OUT_OF_SIGHT = {
                                                [0], 1),
     "vdot": lambda t: torch.vdot(t[0], t[1]),
     "script": torch.jit.script(nn.Linear(4, 4)),
-    "RNN": lambda t, m=nn.RNN(4, 4): m(t)[0],
+    "RNN": first_of(nn.RNN(4, 4)),
     "RNNCell": nn.RNNCell(4, 4),
-    "LSTMCell": lambda t, m=nn.LSTMCell(4, 4): m(t)[0],
+    "LSTMCell": first_of(nn.LSTMCell(4, 4)),
     "GRUCell": nn.GRUCell(4, 4),
     "ConvTranspose1d": nn.ConvTranspose1d(4, 4, 2),
-    "Conv2d": lambda t, m=nn.Conv2d(1, 1, 2): m(t[None]),
-    "Bilinear": lambda t, m=nn.Bilinear(4, 4, 2): m(t, t),
-    "MultiheadAttention": lambda t, m=nn.MultiheadAttention(4, 2): m(t, t, t)[0],
+    "Conv2d": first_of(nn.Conv2d(1, 1, 2), SQUARE[None]),
+    "Bilinear": first_of(nn.Bilinear(4, 4, 2), SQUARE, SQUARE),
+    "MultiheadAttention": first_of(nn.MultiheadAttention(4, 2), SQUARE, SQUARE, SQUARE),
     "TransformerEncoderLayer": nn.TransformerEncoderLayer(4, 2, 8).eval(),
 }
 

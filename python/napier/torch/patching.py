@@ -36,7 +36,7 @@ def _is_pytorchs(arithmetic: _core.Arithmetic, gradients: Gradients) -> bool:
     ):
         return False
     try:
-        return torch.get_float32_matmul_precision() == "highest"
+        return bool(torch.get_float32_matmul_precision() == "highest")
     except RuntimeError:  # the newer torch.backends.*.fp32_precision is in use
         return False
 
@@ -210,7 +210,7 @@ def _size(a: torch.Tensor, b: torch.Tensor) -> int:
     if a.ndim == 0 or b.ndim == 0:
         return 0  # PyTorch refuses
     if b.ndim <= 2:
-        return a.numel() * (b.shape[-1] if b.ndim > 1 else 1)
+        return int(a.numel() * (b.shape[-1] if b.ndim > 1 else 1))
     batch = math.prod(torch.broadcast_shapes(a.shape[:-2], b.shape[:-2]))
     return int(batch * (a.shape[-2] if a.ndim > 1 else 1) * a.shape[-1] * b.shape[-1])
 
@@ -341,7 +341,7 @@ def _einsum(patch: Patch, equation: str, *operands: Any) -> Any:
     for word, tensor in zip(words, tensors, strict=True):
         for c, length in zip(word, tensor.shape, strict=True):
             size[c] = max(length, size.get(c, 0))
-    for n, other in ((0, 1), (1, 0)):
+    for n in (0, 1):
         lengths = dict(zip(words[n], tensors[n].shape, strict=True))
         if any(length not in (1, size[c]) for c, length in lengths.items()):
             return None  # PyTorch refuses
@@ -365,8 +365,7 @@ def _einsum(patch: Patch, equation: str, *operands: Any) -> Any:
     def arranged(tensor: torch.Tensor, word: str, *groups: list[str]) -> torch.Tensor:
         order = [word.index(c) for group in groups for c in group]
         return tensor.permute(order).reshape(
-            [size[c] for c in batch]
-            + [math.prod(size[c] for c in group) for group in groups[1:]]
+            [size[c] for c in batch] + [math.prod(size[c] for c in group) for group in groups[1:]]
         )
 
     out = _product(
@@ -492,8 +491,8 @@ def _arguments(ours: Callable[..., Any], kwargs: dict[str, Any]) -> dict[str, An
 # Operations of PyTorch's core that sum products, whatever called them.
 _SUMS_PRODUCTS = re.compile(
     r"(^|::|_)(mm|addmm|bmm|baddbmm|addbmm|mv|addmv|dot|vdot|matmul|linear|trilinear|bilinear|conv"
-    r"|conv\dd|conv_transpose\dd|conv_tbc|convolution|rnn|rnn_tanh|rnn_relu|lstm|gru|cdist|euclidean_dist"
-    r"|scaled_dot_product\w*|flash_attention|efficient_attention|multi_head_attention"
+    r"|conv\dd|conv_transpose\dd|conv_tbc|convolution|rnn|rnn_tanh|rnn_relu|lstm|gru|cdist"
+    r"|euclidean_dist|scaled_dot_product\w*|flash_attention|efficient_attention|multi_head_attention"
     r"|transformer_encoder\w*)(_|$)"
 )
 
@@ -611,8 +610,8 @@ def _keeping_its_place(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _keep_places_in_checkpoints() -> None:
     module: Any = torch.utils.checkpoint
-    reentrant = getattr(module, "CheckpointFunction", None)
-    other = getattr(module, "_checkpoint_without_reentrant_generator", None)
+    reentrant: Any = getattr(module, "CheckpointFunction", None)
+    other: Any = getattr(module, "_checkpoint_without_reentrant_generator", None)
     if reentrant is None or other is None:
         return
 
@@ -676,7 +675,9 @@ def patch(
         target,
         read("plan", plan),
         gradient,
-        None if activation_gradients is None else read("activation_gradients", activation_gradients),
+        None
+        if activation_gradients is None
+        else read("activation_gradients", activation_gradients),
         None if weight_gradients is None else read("weight_gradients", weight_gradients),
     )
     for _, arithmetic in made.plan.rules:
