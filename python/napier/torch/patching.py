@@ -490,10 +490,10 @@ def _arguments(ours: Callable[..., Any], kwargs: dict[str, Any]) -> dict[str, An
 
 # Operations of PyTorch's core that sum products, whatever called them.
 _SUMS_PRODUCTS = re.compile(
-    r"(^|::|_)(mm|addmm|bmm|baddbmm|addbmm|mv|addmv|dot|vdot|matmul|linear|trilinear|bilinear|conv"
-    r"|conv\dd|conv_transpose\dd|conv_tbc|convolution|rnn|rnn_tanh|rnn_relu|lstm|gru|cdist"
-    r"|euclidean_dist|scaled_dot_product\w*|flash_attention|efficient_attention|multi_head_attention"
-    r"|transformer_encoder\w*)(_|$)"
+    r"(^|::|_)(mm|addmm|bmm|baddbmm|addbmm|mv|addmv|dot|vdot|matmul|linear|trilinear|bilinear"
+    r"|conv|conv\dd|conv_transpose\dd|conv_tbc|convolution|rnn|rnn_tanh|rnn_relu|lstm|gru|cdist"
+    r"|euclidean_dist|scaled_dot_product\w*|flash_attention|efficient_attention"
+    r"|multi_head_attention|transformer_encoder\w*)(_|$)"
 )
 
 
