@@ -164,7 +164,7 @@ def test_numbers_that_cannot_be(evaluation_refused, arithmetic, words):
 @pytest.mark.parametrize("content, word", [
     (b"", "0 bytes"), (b"\0" * 131070, "131070 bytes"), (b"1 " * 1000, "1000 numbers"),
     (b"1 nan " + b"1 " * 65534, "finite"), (struct.pack("<f", float("nan")) * 65536, "finite"),
-    (b"one " * 65536, "'one'")])
+    (b"one " * 65536, "'one'")], ids=["empty", "bytes", "few", "nan", "nans", "words"])
 def test_tables_of_products_that_are_none(evaluation_refused, tmp_path, content, word):
     path = tmp_path / "products"
     path.write_bytes(content)
