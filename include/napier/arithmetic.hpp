@@ -21,7 +21,7 @@ namespace napier {
 //   cast        := format[:rounding][:sat|:inf|:wrap]
 //   method      := absmax | ocp | full | minmax | percentile=p | mse | mean[=factor]
 //                | given=scale[:zero]
-//   granularity := tensor | row | block<n>
+//   granularity := tensor | row | column | block<n>
 //   multiplier  := name[(key=value{,key=value})][:cast]
 //   accumulator := cast[(chunk=n[,outer=format])] | cast(align=n[,extra=bits]) | exact
 //   rounding    := rne | rna | rtz | rup | rdn | rto | sr | sr(seed)

@@ -44,8 +44,9 @@ struct Cast {
 };
 
 // Which elements share a scale. A row is a token of the activations or an output channel of the
-// weights; a block is `block` consecutive elements of a row (along the summed dimension).
-enum class Granularity : uint8_t { tensor, row, block };
+// weights; a block is `block` consecutive elements of a row (along the summed dimension); a column
+// is one place of the sum in all rows (an input channel).
+enum class Granularity : uint8_t { tensor, row, column, block };
 
 // How a scale is chosen from the elements it serves. "Largest" is the format's: of floats and
 // integers the largest number (127 of int8, which so never uses -128), of codebooks the largest

@@ -26,7 +26,7 @@ struct Rule {
 //   plan    := product | rule{;rule}        (a product alone is  * -> product)
 //   rule    := pattern -> product
 //   product := arith [with treatment{ treatment}]
-//   treatment := name[(number[,arith])] | result(operand)
+//   treatment := name[(number[,arith])] | name(operand)
 //
 // Names are ggml's: the weight's ("blk.0.attn_q.weight", "output.weight") where there is one, else
 // the result's ("kq-0", "kqv-0"). Patterns are globs over the whole name: * any run, ? any one

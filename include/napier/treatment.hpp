@@ -19,6 +19,7 @@ enum class TreatmentKind : uint8_t {
   delta,     // rows become differences of multiples of theta, results are summed up (2107.07305)
   lowrank,   // plus x V^T U^T, which makes up for the weights' rounding (ZeroQuant's LoRC)
   outliers,  // columns with a magnitude of the threshold or more go their own way (LLM.int8())
+  dyadic,    // integer sums become integers of another scale by a multiplication and a shift (HAWQ)
 };
 
 // What was computed for one matrix of n rows of k. A treatment takes what is its own.
@@ -31,12 +32,12 @@ struct MatrixNumbers {
   static uint64_t next_id();
 };
 
-// Written  name[(number[,arith])]  or  result(operand). A value type; the numbers are not written.
+// Written  name[(number[,arith])]  or  name(operand). A value type; the numbers are not written.
 struct Treatment {
   TreatmentKind kind = TreatmentKind::outliers;
   double number = 0;      // delta: theta, lowrank: the rank, outliers: the threshold
   Arithmetic arithmetic;  // of the multiplication that lowrank and outliers add
-  Operand operand;        // result
+  Operand operand;        // result, dyadic
   std::shared_ptr<const MatrixNumbers> numbers;
 
   bool operator==(const Treatment&) const = default;
@@ -56,5 +57,6 @@ struct TreatmentForm {
 };
 std::span<const TreatmentForm> treatment_forms();
 const TreatmentForm& form_of(TreatmentKind kind);
+bool takes_operand(TreatmentKind kind);
 
 }  // namespace napier

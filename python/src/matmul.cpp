@@ -115,9 +115,9 @@ std::unique_ptr<PackedWeights> pack(const Arithmetic& arithmetic, const Rows& w,
   return pack_weights(arithmetic, w.rows, w.k, w.stride == 1 ? w.reader() : reader_across(w), pool);
 }
 
-bool scales_per_tensor(const Operand& operand) {
+bool has_scales_across_rows(const Operand& operand) {
   return std::any_of(operand.scaling.begin(), operand.scaling.end(), [](const ScaleLevel& level) {
-    return level.granularity == Granularity::tensor;
+    return level.granularity == Granularity::tensor || level.granularity == Granularity::column;
   });
 }
 
@@ -151,7 +151,7 @@ void matmul(const Arithmetic& arithmetic, Input a, Input b, Output out) {
   with_pool([&](ThreadPool& pool) {
     // Matrices that follow each other with the same b are one multiplication of more rows, unless
     // a scale is taken over all rows of each.
-    const bool together = !scales_per_tensor(arithmetic.x);
+    const bool together = !has_scales_across_rows(arithmetic.x);
     std::unique_ptr<PackedWeights> weights;
     for (size_t i = 0; i < a_offsets.size();) {
       size_t end = i + 1;

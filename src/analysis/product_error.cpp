@@ -155,14 +155,14 @@ QuantisedRows quantise_rows(const Operand& operand, std::span<const float> rows,
   const int64_t count = static_cast<int64_t>(rows.size()) / k;
   ThreadPool pool(1);
   const auto read = [&](int64_t row, float* to) { std::copy_n(rows.data() + row * k, k, to); };
-  const Group tensor = scaler.tensor_group(count, read, pool);
+  const CommonGroups common = scaler.common_groups(count, read, pool);
   QuantisedRows result;
   result.values.resize(rows.size());
   result.scales.assign(rows.size(), 1.0f);
   std::vector<Group> groups(static_cast<size_t>(scaler.groups()));
   const int64_t size = scaler.group() == 0 ? k : scaler.group();
   for (int64_t row = 0; row < count; ++row) {
-    if (scaler.is_scaled()) scaler.choose(rows.data() + row * k, tensor, groups.data());
+    if (scaler.is_scaled()) scaler.choose(rows.data() + row * k, common, groups.data());
     for (int64_t at = 0; at < k; at += size) {
       const Group& group = groups[static_cast<size_t>(at / size)];
       const int64_t first = row * k + at;

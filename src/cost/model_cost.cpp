@@ -21,6 +21,7 @@ double runs_of(const Arithmetic& arithmetic, double length) {
   for (const Operand* operand : {&arithmetic.x, &arithmetic.w}) {
     for (const ScaleLevel& level : operand->scaling) {
       if (level.granularity == Granularity::block) block = std::min(block, double(level.block));
+      if (level.granularity == Granularity::column) block = 1;
     }
   }
   return std::ceil(length / block);

@@ -22,12 +22,12 @@ Rounded round_rows(const Operand& operand, int64_t rows, int64_t count, int kept
   Rounded result;
   result.values.resize(static_cast<size_t>(rows * count));
   if (scaler.is_scaled()) result.scales.resize(result.values.size());
-  const Group tensor = scaler.tensor_group(rows, read, pool);
+  const CommonGroups common = scaler.common_groups(rows, read, pool);
   pool.parallel_for(rows, [&](int64_t row) {
     std::vector<float> raw(static_cast<size_t>(count));
-    std::vector<Group> groups(static_cast<size_t>(scaler.groups()), tensor);
+    std::vector<Group> groups(static_cast<size_t>(scaler.groups()));
     read(row, raw.data());
-    if (scaler.is_scaled()) scaler.choose(raw.data(), tensor, groups.data());
+    if (scaler.is_scaled()) scaler.choose(raw.data(), common, groups.data());
     const int64_t length = scaler.group() == 0 ? count : scaler.group();
     for (int64_t begin = 0; begin < count; begin += length) {
       const Group& group = groups[static_cast<size_t>(begin / length)];

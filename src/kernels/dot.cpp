@@ -109,7 +109,8 @@ std::optional<std::string> why_not(const Arithmetic& arithmetic) {
   }
   for (const Operand* operand : {&arithmetic.x, &arithmetic.w}) {
     for (const ScaleLevel& level : operand->scaling) {
-      if (level.granularity == Granularity::block && level.block % 2 != 0) {
+      if (level.granularity == Granularity::column ||
+          (level.granularity == Granularity::block && level.block % 2 != 0)) {
         return "pairs of steps would lie in two blocks";
       }
     }

@@ -21,7 +21,9 @@ int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 int64_t block_of(const Operand& operand, const Scaler& scaler) {
   for (const ScaleLevel& level : operand.scaling) {
-    if (level.granularity == Granularity::block) return scaler.group();
+    if (level.granularity == Granularity::block || level.granularity == Granularity::column) {
+      return scaler.group();
+    }
   }
   return 0;
 }
@@ -178,7 +180,7 @@ void PanelWeights<T, Stored>::pack(const RowReader& w, ThreadPool& pool) {
   ranges_.assign(panels, {});
   if (w_scaler_.is_scaled()) w_scales_.assign(panels * runs * k_panel, 1.0f);
 
-  const Group tensor = w_scaler_.tensor_group(n_, w, pool);
+  const CommonGroups common = w_scaler_.common_groups(n_, w, pool);
 
   pool.parallel_for(panels, [&](int64_t panel) {
     thread_local Scratch<float> row_memory;
@@ -190,7 +192,7 @@ void PanelWeights<T, Stored>::pack(const RowReader& w, ThreadPool& pool) {
     for (int64_t c = 0; c < columns; ++c) {
       w(panel * k_panel + c, row);
       if (w_scaler_.is_scaled()) {
-        w_scaler_.choose(row, tensor, groups.data());
+        w_scaler_.choose(row, common, groups.data());
         for (int64_t run = 0, begin = 0; run < runs; begin = run_ends_[run++]) {
           const int64_t group = w_scaler_.group() == 0 ? 0 : begin / w_scaler_.group();
           w_scales_[(panel * runs + run) * k_panel + c] = groups[group].scale;
@@ -220,8 +222,8 @@ struct PanelWeights<T, Stored>::Batch {
   const RowReader& x;
   int64_t first;  // row of x
   int64_t rows;
-  const Group& tensor;        // what all rows of x have in common
-  const T* values = nullptr;  // [row * value_stride + k]
+  const CommonGroups& common;  // of x
+  const T* values = nullptr;   // [row * value_stride + k]
   int64_t value_stride = 0;
   const Stored* encoded = nullptr;
   int64_t encoded_stride = 0;
@@ -323,7 +325,7 @@ void PanelWeights<T, Stored>::run_task(const Batch& batch, int64_t first_row, in
     T* values = value_memory.at_least(k_row_block * batch.value_stride);
     float* scales = scale_memory.at_least(static_cast<int64_t>(run_ends_.size()));
     for (int64_t i = 0; i < count; ++i) {
-      read_row(batch.x, batch.first + row + i, batch.tensor, scales,
+      read_row(batch.x, batch.first + row + i, batch.common, scales,
                values + i * batch.value_stride);
     }
     task.x = values;
@@ -336,7 +338,7 @@ void PanelWeights<T, Stored>::run_task(const Batch& batch, int64_t first_row, in
 
 // The elements of one row, and the scale of each run where there are scales.
 template <class T, class Stored>
-void PanelWeights<T, Stored>::read_row(const RowReader& x, int64_t row, const Group& tensor,
+void PanelWeights<T, Stored>::read_row(const RowReader& x, int64_t row, const CommonGroups& common,
                                        float* scales, T* to) const {
   thread_local Scratch<float> row_memory;
   thread_local Scratch<Group> group_memory;
@@ -345,7 +347,7 @@ void PanelWeights<T, Stored>::read_row(const RowReader& x, int64_t row, const Gr
   const Group* groups = nullptr;
   if (x_scaler_.is_scaled()) {
     Group* chosen = group_memory.at_least(x_scaler_.groups());
-    x_scaler_.choose(numbers, tensor, chosen);
+    x_scaler_.choose(numbers, common, chosen);
     const int64_t runs = static_cast<int64_t>(run_ends_.size());
     for (int64_t run = 0, begin = 0; run < runs; begin = run_ends_[run++]) {
       scales[run] = chosen[x_scaler_.group() == 0 ? 0 : begin / x_scaler_.group()].scale;
@@ -365,7 +367,7 @@ void PanelWeights<T, Stored>::multiply(int64_t m, const RowReader& x, float* out
   thread_local Scratch<float> scale_memory;
   thread_local Scratch<MagnitudeRange> range_memory;
 
-  const Group tensor = x_scaler_.tensor_group(m, x, pool);
+  const CommonGroups common = x_scaler_.common_groups(m, x, pool);
 
   // A batch stays in the second cache while the panels pass by.
   const bool is_encoded = encoded_size() != 0;
@@ -387,7 +389,7 @@ void PanelWeights<T, Stored>::multiply(int64_t m, const RowReader& x, float* out
     const Batch batch{.x = x,
                       .first = first,
                       .rows = rows,
-                      .tensor = tensor,
+                      .common = common,
                       .values = values,
                       .value_stride = value_stride,
                       .encoded = encoded,
@@ -401,7 +403,7 @@ void PanelWeights<T, Stored>::multiply(int64_t m, const RowReader& x, float* out
     const auto prepare_row = [&](int64_t i) {
       thread_local Scratch<T> row_memory;
       T* to = is_encoded ? row_memory.at_least(k_) : values + i * value_stride;
-      read_row(x, first + i, tensor, scales == nullptr ? nullptr : scales + i * runs, to);
+      read_row(x, first + i, common, scales == nullptr ? nullptr : scales + i * runs, to);
       if constexpr (std::is_same_v<T, float>) {
         if (needs_ranges()) ranges[i] = magnitude_range(to, k_);
       }

@@ -133,7 +133,8 @@ class PanelWeights : public PackedWeights {
   struct Batch;
   void run_task(const Batch& batch, int64_t first_row, int64_t rows, int64_t panel,
                 int64_t panels) const;
-  void read_row(const RowReader& x, int64_t row, const Group& tensor, float* scales, T* to) const;
+  void read_row(const RowReader& x, int64_t row, const CommonGroups& common, float* scales,
+                T* to) const;
   template <class Element>
   PanelTask<Element> task_of(const Batch& batch, int64_t row, int64_t rows, int64_t panel,
                              int64_t panels) const;

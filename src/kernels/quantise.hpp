@@ -94,27 +94,33 @@ struct MagnitudeRange {
 
 MagnitudeRange magnitude_range(const float* values, int64_t count);
 
+// What rows of an operand have in common.
+struct CommonGroups {
+  Group tensor;
+  std::vector<Group> columns;  // of each column, where columns have scales
+};
+
 // The scales of one operand's rows.
 class Scaler {
  public:
   Scaler(const Operand& operand, int64_t k);
 
   bool is_scaled() const { return !operand_.scaling.empty(); }
-  bool has_tensor_level() const { return has_tensor_level_; }
   int64_t group() const { return group_; }  // consecutive elements that share all scales
   int64_t groups() const { return group_ == 0 ? 1 : k_ / group_; }
 
-  // What the level of the whole tensor gives all its elements, `read` as in gemm.hpp. Reads nothing
-  // where there is no such level.
-  Group tensor_group(int64_t rows, const RowReader& read, ThreadPool& pool) const;
+  // What the levels of the whole tensor and of its columns give, `read` as in gemm.hpp. Reads
+  // nothing where there is no such level.
+  CommonGroups common_groups(int64_t rows, const RowReader& read, ThreadPool& pool) const;
   // What each group of a row has in common.
-  void choose(const float* row, const Group& tensor, Group* groups) const;
+  void choose(const float* row, const CommonGroups& common, Group* groups) const;
 
  private:
   Operand operand_;
   int64_t k_;
   int64_t group_;
   bool has_tensor_level_ = false;
+  bool has_column_level_ = false;
 };
 
 }  // namespace napier

@@ -44,15 +44,19 @@ Dyadic sum_products(const Accumulator& accumulator, const Multiplier& multiplier
 int64_t run_end(const Operand& operand, int64_t begin, int64_t k) {
   int64_t end = k;
   for (const ScaleLevel& level : operand.scaling) {
+    if (level.granularity == Granularity::column) return begin + 1;
     if (level.granularity != Granularity::block) continue;
     end = std::min(end, (begin / level.block + 1) * int64_t{level.block});
   }
   return end;
 }
 
-bool has_blocks(const Operand& operand) {
+// Whether scales change along the sum.
+bool has_runs(const Operand& operand) {
   for (const ScaleLevel& level : operand.scaling) {
-    if (level.granularity == Granularity::block) return true;
+    if (level.granularity == Granularity::block || level.granularity == Granularity::column) {
+      return true;
+    }
   }
   return false;
 }
@@ -71,7 +75,7 @@ float dot(const Arithmetic& arithmetic, const Multiplier& multiplier, int64_t k,
     }
     return result;
   };
-  if (!has_blocks(arithmetic.x) && !has_blocks(arithmetic.w)) return scaled_sum(0, k);
+  if (!has_runs(arithmetic.x) && !has_runs(arithmetic.w)) return scaled_sum(0, k);
 
   float total = 0;
   for (int64_t begin = 0; begin < k;) {

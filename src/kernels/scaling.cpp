@@ -45,6 +45,10 @@ Scaler::Scaler(const Operand& operand, int64_t k) : operand_(operand), k_(k), gr
       group_ = level.block;
     }
     if (level.granularity == Granularity::tensor) has_tensor_level_ = true;
+    if (level.granularity == Granularity::column) {
+      has_column_level_ = true;
+      group_ = std::min<int64_t>(k, 1);
+    }
   }
 }
 
@@ -63,9 +67,10 @@ double absmax_of(const float* values, int64_t count) {
 
 }  // namespace
 
-Group Scaler::tensor_group(int64_t rows, const RowReader& read, ThreadPool& pool) const {
-  if (!has_tensor_level_) return {};
-  const bool keep = operand_.scaling.back().needs_elements();  // the coarsest level is the tensor's
+CommonGroups Scaler::common_groups(int64_t rows, const RowReader& read, ThreadPool& pool) const {
+  if (!has_tensor_level_ && !has_column_level_) return {};
+  // The coarsest level is the tensor's, or the columns'.
+  const bool keep = has_column_level_ || operand_.scaling.back().needs_elements();
   std::vector<float> memory(keep ? static_cast<size_t>(rows * k_) : 0);
   std::vector<double> of_row(static_cast<size_t>(rows), 0.0);
   pool.parallel_for(rows, [&](int64_t row) {
@@ -75,20 +80,39 @@ Group Scaler::tensor_group(int64_t rows, const RowReader& read, ThreadPool& pool
     read(row, values);
     of_row[static_cast<size_t>(row)] = absmax_of(values, k_);
   });
-  Elements elements;
-  elements.values = memory;
-  for (const double value : of_row) elements.absmax = std::max(elements.absmax, value);
-  return choose_group(operand_, operand_.scaling.size() - 1, elements, 1);
+  CommonGroups common;
+  if (has_tensor_level_) {
+    Elements elements;
+    elements.values = memory;
+    for (const double value : of_row) elements.absmax = std::max(elements.absmax, value);
+    common.tensor = choose_group(operand_, operand_.scaling.size() - 1, elements, 1);
+  }
+  if (!has_column_level_) return common;
+  common.columns.resize(static_cast<size_t>(k_));
+  pool.parallel_for(k_, [&](int64_t column) {
+    thread_local std::vector<float> values;
+    values.resize(static_cast<size_t>(rows));
+    for (int64_t row = 0; row < rows; ++row) {
+      values[static_cast<size_t>(row)] = memory[static_cast<size_t>(row * k_ + column)];
+    }
+    common.columns[static_cast<size_t>(column)] =
+        choose_group(operand_, 0, {values, absmax_of(values.data(), rows)}, common.tensor.scale);
+  });
+  return common;
 }
 
-void Scaler::choose(const float* row, const Group& tensor, Group* groups) const {
+void Scaler::choose(const float* row, const CommonGroups& common, Group* groups) const {
+  if (has_column_level_) {
+    std::copy(common.columns.begin(), common.columns.end(), groups);
+    return;
+  }
   for (int64_t i = 0; i < this->groups(); ++i) groups[i] = {};
   for (size_t level = operand_.scaling.size(); level-- > 0;) {
     const ScaleLevel& how = operand_.scaling[level];
     const int64_t span = how.granularity == Granularity::block ? int64_t{how.block} : k_;
     for (int64_t begin = 0; begin < k_; begin += span) {
       Group* first = groups + begin / group_;
-      Group chosen = tensor;
+      Group chosen = common.tensor;
       if (how.granularity != Granularity::tensor) {
         const std::span<const float> values(row + begin, static_cast<size_t>(span));
         chosen =

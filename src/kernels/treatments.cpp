@@ -15,6 +15,7 @@ namespace {
 using Packed = std::unique_ptr<PackedWeights>;
 
 struct Matrix {
+  const Arithmetic& arithmetic;
   int64_t n;
   int64_t k;
   RowReader w;
@@ -67,14 +68,14 @@ class RoundedResult : public Around {
     const RowReader read = [&](int64_t row, float* to) {
       std::copy_n(out + row * stride, n(), to);
     };
-    const Group tensor = scaler_.tensor_group(m, read, pool);
-    pool.parallel_for(m, [&](int64_t row) { round(out + row * stride, tensor); });
+    const CommonGroups common = scaler_.common_groups(m, read, pool);
+    pool.parallel_for(m, [&](int64_t row) { round(out + row * stride, common); });
   }
 
  private:
-  void round(float* row, const Group& tensor) const {
-    std::vector<Group> groups(static_cast<size_t>(scaler_.groups()), tensor);
-    if (scaler_.is_scaled()) scaler_.choose(row, tensor, groups.data());
+  void round(float* row, const CommonGroups& common) const {
+    std::vector<Group> groups(static_cast<size_t>(scaler_.groups()));
+    if (scaler_.is_scaled()) scaler_.choose(row, common, groups.data());
     const int64_t length = scaler_.group() == 0 ? n() : scaler_.group();
     std::vector<double> values(static_cast<size_t>(length));
     for (size_t g = 0; g < groups.size(); ++g) {
@@ -277,10 +278,217 @@ Packed around_outliers(const Treatment& treatment, const Matrix& matrix, const I
   return std::make_unique<Split>(inner(matrix.w), treatment, matrix);
 }
 
+// ---- dyadic ----
+
+// HAWQ-V3's requantisation (arXiv 2011.10680, and its code): a sum of integers in units of Sx Sw
+// becomes an integer in units of Sy by the number m 2^-e nearest to Sx Sw / Sy, m of 31 bits.
+struct DyadicNumber {
+  uint64_t m = 0;
+  int e = 0;
+
+  explicit DyadicNumber(double ratio) {
+    const double mantissa = std::frexp(ratio, &e);
+    m = static_cast<uint64_t>(std::floor(std::ldexp(mantissa, 31) + 0.5));
+    e = 31 - e;
+  }
+  static DyadicNumber of_scales(float x, float w, float y) {
+    const float product = static_cast<float>(double{x} * double{w});
+    return DyadicNumber(double{product} / double{y});
+  }
+};
+
+// The integers of rows, as the multiplier sees them, and each row's scale.
+struct Integers {
+  std::vector<float> values;
+  std::vector<float> scales;
+
+  Integers(const Operand& operand, int64_t rows, int64_t k, const RowReader& read, ThreadPool& pool)
+      : values(static_cast<size_t>(rows * k)), scales(static_cast<size_t>(rows), 1.0f) {
+    const Quantiser quantiser(operand);
+    const Scaler scaler(operand, k);
+    const CommonGroups common = scaler.common_groups(rows, read, pool);
+    pool.parallel_for(rows, [&](int64_t row) {
+      const float* numbers = row_in_scratch(read, row, k);
+      Group group;  // blocks and columns are refused
+      if (scaler.is_scaled()) scaler.choose(numbers, common, &group);
+      quantiser(numbers, k, group, 0, values.data() + row * k);
+      scales[static_cast<size_t>(row)] = group.scale;
+    });
+  }
+  RowReader part(int64_t k, int64_t begin, int64_t length) const {
+    return [this, k, begin, length](int64_t row, float* to) {
+      std::copy_n(values.data() + row * k + begin, length, to);
+    };
+  }
+};
+
+// An operand without scales that takes these integers as they are.
+Operand integers_of(const Operand& operand) {
+  const int bits = operand.cast.format.bits();
+  Operand result;
+  result.cast = {operand.has_zero_point() ? Format::integer(bits + 1, true) : operand.cast.format,
+                 Rounding::nearest_even, 0, Overflow::saturate};
+  return result;
+}
+
+double largest_magnitude(const Operand& operand) {
+  const Format format = integers_of(operand).cast.format;
+  return std::max(-to_double(format.lowest()), to_double(format.max_finite()));
+}
+
+// Whether an accumulator of integers holds all sums of such a magnitude.
+bool holds(const Accumulator& accumulator, double magnitude) {
+  if (accumulator.is_exact) return true;
+  for (const Format& format : {accumulator.cast.format, accumulator.outer_cast().format}) {
+    if (magnitude > to_double(format.max_finite()) || magnitude > -to_double(format.lowest())) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// Whether every sum is one of at most such a magnitude.
+bool is_within(const Accumulator& accumulator, double magnitude) {
+  const Format format = accumulator.outer_cast().format;
+  return !accumulator.is_exact && to_double(format.max_finite()) <= magnitude &&
+         -to_double(format.lowest()) <= magnitude;
+}
+
+class Requantised final : public PackedWeights {
+ public:
+  Requantised(const Operand& result, const Matrix& matrix, ThreadPool& pool)
+      : arithmetic_(matrix.arithmetic),
+        result_(result),
+        n_(matrix.n),
+        k_(matrix.k),
+        w_(arithmetic_.w, n_, k_, matrix.w, pool) {
+    // Kernels give f32, which holds integers up to 2^24. Where the accumulator holds every sum, f32
+    // sums of parts of k are as good; where it may not, its own sums are, if f32 holds these.
+    constexpr double k_held = 1 << 24;
+    const double product = largest_magnitude(arithmetic_.x) * largest_magnitude(arithmetic_.w);
+    Arithmetic plain = {integers_of(arithmetic_.x), integers_of(arithmetic_.w), {}, {}};
+    if (holds(arithmetic_.accumulator, static_cast<double>(k_) * product)) {
+      part_ = std::min(k_, static_cast<int64_t>(k_held / product));
+    } else if (is_within(arithmetic_.accumulator, k_held)) {
+      part_ = k_;
+      plain.accumulator = arithmetic_.accumulator;
+    }
+    for (int64_t begin = 0; part_ > 0 && begin < k_; begin += part_) {
+      const int64_t length = std::min(part_, k_ - begin);
+      parts_.push_back(pack_weights(plain, n_, length, w_.part(k_, begin, length), pool));
+    }
+  }
+
+  const Arithmetic& arithmetic() const override { return arithmetic_; }
+  KernelKind kernel() const override {
+    return parts_.empty() ? KernelKind::reference : parts_.front()->kernel();
+  }
+  int64_t n() const override { return n_; }
+  int64_t k() const override { return k_; }
+  size_t bytes() const override {
+    size_t bytes = (w_.values.size() + w_.scales.size()) * sizeof(float);
+    for (const Packed& part : parts_) bytes += part->bytes();
+    return bytes;
+  }
+
+  void multiply(int64_t m, const RowReader& read, float* out, int64_t stride,
+                ThreadPool& pool) const override {
+    const Integers x(arithmetic_.x, m, k_, read, pool);
+    const std::vector<Dyadic> sums = sums_of(x, m, pool);
+    const ScaleLevel& level = result_.scaling[0];
+    const Group group{static_cast<float>(level.parameter), level.zero, 0};
+    pool.parallel_for(m, [&](int64_t i) {
+      for (int64_t j = 0; j < n_; ++j) {
+        const DyadicNumber ratio = DyadicNumber::of_scales(
+            x.scales[static_cast<size_t>(i)], w_.scales[static_cast<size_t>(j)], group.scale);
+        // A sum has 31 bits or few more, so their product is exact.
+        const Dyadic product =
+            sums[static_cast<size_t>(i * n_ + j)] * Dyadic::make(false, ratio.m, -ratio.e);
+        const double integer =
+            to_double(result_.quantise(product, static_cast<uint64_t>(j), group));
+        out[i * stride + j] = static_cast<float>(integer * double{group.scale});
+      }
+    });
+  }
+
+ private:
+  std::vector<Dyadic> sums_of(const Integers& x, int64_t m, ThreadPool& pool) const {
+    std::vector<Dyadic> sums(static_cast<size_t>(m * n_));
+    if (part_ == 0 && k_ > 0) {
+      pool.parallel_for(
+          m * n_, [&](int64_t index) { sums[static_cast<size_t>(index)] = one_by_one(x, index); });
+      return sums;
+    }
+    std::vector<float> of_part(static_cast<size_t>(m * n_));
+    for (size_t p = 0; p < parts_.size(); ++p) {
+      const int64_t begin = static_cast<int64_t>(p) * part_;
+      parts_[p]->multiply(m, x.part(k_, begin, parts_[p]->k()), of_part.data(), n_, pool);
+      for (size_t i = 0; i < sums.size(); ++i) sums[i] = sums[i] + Dyadic::from_float(of_part[i]);
+    }
+    return sums;
+  }
+
+  // Sums that f32 does not hold and that may overflow on the way.
+  Dyadic one_by_one(const Integers& x, int64_t index) const {
+    const float* xs = x.values.data() + index / n_ * k_;
+    const float* ws = w_.values.data() + index % n_ * k_;
+    std::vector<Dyadic> products;
+    for (int64_t i = 0; i < k_; ++i) {
+      products.push_back(Dyadic::from_float(xs[i]) * Dyadic::from_float(ws[i]));
+    }
+    return arithmetic_.accumulator.sum(products);
+  }
+
+  Arithmetic arithmetic_;
+  Operand result_;
+  int64_t n_;
+  int64_t k_;
+  Integers w_;
+  int64_t part_ = 0;  // of k; 0: sums are made one by one
+  std::vector<Packed> parts_;
+};
+
+void check_dyadic(const Treatment& treatment, const Arithmetic& arithmetic) {
+  constexpr int k_max_bits = 16;
+  const auto refuse = [&](const std::string& why) {
+    throw Error(to_string(treatment) + " " + why);
+  };
+  if (treatment.operand.scaling[0].method != ScaleMethod::given) {
+    refuse(
+        "needs a scale that is given, as dyadic(int8@tensor(f32,given=0.1)), or by a recipe's "
+        "step 'static'");
+  }
+  for (const Operand* operand : {&arithmetic.x, &arithmetic.w}) {
+    if (!operand->cast.format.is_integer() || operand->cast.format.bits() > k_max_bits) {
+      refuse("is of integers of at most " + std::to_string(k_max_bits) + " bits, such as int8@row");
+    }
+    for (const ScaleLevel& level : operand->scaling) {
+      if (level.granularity != Granularity::row && level.granularity != Granularity::tensor) {
+        refuse("is of operands with a scale a row or a tensor: others change along the sum");
+      }
+    }
+  }
+  const Multiplier multiplier = arithmetic.resolved_multiplier();
+  if (multiplier.form().kind != ProductForm::Kind::exact || multiplier.product()) {
+    refuse("is of exact products");
+  }
+  const Accumulator& accumulator = arithmetic.accumulator;
+  if (!accumulator.is_exact &&
+      (!accumulator.cast.format.is_integer() || !accumulator.outer_cast().format.is_integer())) {
+    refuse("is of integer sums: write acc=int32");
+  }
+}
+
+Packed around_dyadic(const Treatment& treatment, const Matrix& matrix, const Inner&,
+                     ThreadPool& pool) {
+  check_dyadic(treatment, matrix.arithmetic);
+  return std::make_unique<Requantised>(treatment.operand, matrix, pool);
+}
+
 // In the order of TreatmentKind.
 using Wrap = Packed (*)(const Treatment&, const Matrix&, const Inner&, ThreadPool&);
-constexpr std::array<Wrap, 5> k_wraps = {around_result, around_equalise, around_delta,
-                                         around_lowrank, around_outliers};
+constexpr std::array<Wrap, 6> k_wraps = {around_result,  around_equalise, around_delta,
+                                         around_lowrank, around_outliers, around_dyadic};
 
 }  // namespace
 
@@ -297,7 +505,8 @@ std::unique_ptr<PackedWeights> pack_weights(const Arithmetic& arithmetic,
   const Inner inner = [&](const RowReader& changed) {
     return pack_weights(arithmetic, treatments.subspan(1), n, k, changed, pool);
   };
-  return k_wraps[static_cast<size_t>(treatment.kind)](treatment, {n, k, w}, inner, pool);
+  return k_wraps[static_cast<size_t>(treatment.kind)](treatment, {arithmetic, n, k, w}, inner,
+                                                      pool);
 }
 
 }  // namespace napier

@@ -99,6 +99,13 @@ HWY_INLINE VecF64 add_rounded(const RoundSpec& spec, VecF64 sum, VecF64 term) {
   return round_to(spec, add_to_odd(sum, term));
 }
 
+HWY_INLINE VecF64 wrapped(const WideSpec::Wrap& wrap, VecF64 sum) {
+  const F64 d;
+  const VecF64 above = hn::Sub(sum, hn::Set(d, wrap.lowest));
+  const VecF64 turns = hn::Floor(hn::Mul(above, hn::Set(d, 1 / wrap.modulus)));
+  return hn::Sub(sum, hn::Mul(turns, hn::Set(d, wrap.modulus)));
+}
+
 HWY_INLINE VecF64 load(const float* from) {
   return hn::PromoteTo(F64(), hn::LoadU(hn::Rebind<float, F64>(), from));
 }
@@ -149,6 +156,7 @@ HWY_INLINE void wide_tile(const WideSpec& wide, const Product& product, const Pa
       }
       unrolled<MR>([&](auto r) NAPIER_LAMBDA {
         unrolled<NV>([&](auto v) NAPIER_LAMBDA {
+          if (wide.wrap) sums[r][v] = wrapped(*wide.wrap, sums[r][v]);
           if (wide.chunk == 0) {
             chunks[r][v] = sums[r][v];
           } else if (wide.outer_sum == WideSpec::Sum::plain) {
@@ -156,6 +164,7 @@ HWY_INLINE void wide_tile(const WideSpec& wide, const Product& product, const Pa
           } else {
             chunks[r][v] = add_rounded<WideSpec::Sum::any>(wide.outer, chunks[r][v], sums[r][v]);
           }
+          if (wide.outer_wrap) chunks[r][v] = wrapped(*wide.outer_wrap, chunks[r][v]);
         });
       });
     } while (k < run_end);
@@ -332,14 +341,30 @@ std::optional<WideSpec> WideSpec::make(const Arithmetic& arithmetic, std::string
     spec.max_k = int64_t{1} << k_long_sum;
     return spec;
   }
-  // Integers that never leave the accumulator's range.
-  const auto is_exact_integer = [&, low = term.low](const Cast& cast) {
-    return cast.format.is_integer() && cast.format.is_signed && low >= 0 && is_long_exact &&
+  // Integers, whose sums f64 holds: those that never leave the accumulator's range, and those that
+  // wrap around it. (Infinities do neither.)
+  const auto is_finite = [](const Cast& cast) { return cast(Dyadic::infinity()).is_finite(); };
+  const bool is_finite_term = multiplier.product()
+                                  ? is_finite(*multiplier.product())
+                                  : is_finite(arithmetic.x.cast) && is_finite(arithmetic.w.cast);
+  const bool is_integer_sum = term.low >= 0 && is_long_exact && is_finite_term;
+  const auto is_exact_integer = [&](const Cast& cast) {
+    return cast.format.is_integer() && cast.format.is_signed && is_integer_sum &&
            sum_high <= cast.format.bits() - 1;
   };
-  const auto sum = [&](const Cast& cast, const Span& term, Sum& kind, RoundSpec& rounding) {
-    if (is_exact_integer(cast)) spec.max_k = int64_t{1} << k_long_sum;
-    if (is_f64_addition(cast) || is_exact_integer(cast)) {
+  constexpr int k_max_wrapped_bits = 50;
+  const auto wraps = [&](const Cast& cast) {
+    return cast.overflow == Overflow::wrap && cast.format.coding == Coding::integer &&
+           cast.format.bits() <= k_max_wrapped_bits && is_integer_sum;
+  };
+  const auto sum = [&](const Cast& cast, const Span& term, Sum& kind, RoundSpec& rounding,
+                       std::optional<Wrap>& wrap) {
+    const bool is_exact = is_exact_integer(cast);
+    if (is_exact || wraps(cast)) spec.max_k = int64_t{1} << k_long_sum;
+    if (wraps(cast) && !is_exact) {
+      wrap = Wrap{std::ldexp(1.0, cast.format.bits()), to_double(cast.format.lowest())};
+    }
+    if (is_f64_addition(cast) || is_exact || wrap) {
       kind = Sum::plain;
       return true;
     }
@@ -349,9 +374,9 @@ std::optional<WideSpec> WideSpec::make(const Arithmetic& arithmetic, std::string
     kind = sum_kind(cast, term);
     return true;
   };
-  if (!sum(accumulator.cast, term, spec.sum, spec.accumulator) ||
+  if (!sum(accumulator.cast, term, spec.sum, spec.accumulator, spec.wrap) ||
       (spec.chunk != 0 && !sum(accumulator.outer_cast(), span_of(accumulator.cast.format),
-                               spec.outer_sum, spec.outer))) {
+                               spec.outer_sum, spec.outer, spec.outer_wrap))) {
     return no("sums are rounded in a way that f64 lanes do not have");
   }
   return spec;

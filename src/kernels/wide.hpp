@@ -17,6 +17,13 @@ struct WideSpec {
     any,      // an addition rounded to odd, then rounded
   };
 
+  // Integer sums that wrap: what is left modulo a power of two, from the lowest number on. As f64
+  // holds the whole sum, it is enough to wrap that, once.
+  struct Wrap {
+    double modulus = 0;
+    double lowest = 0;
+  };
+
   // Nothing, and why, where f64 lanes are not exact for an arithmetic.
   static std::optional<WideSpec> make(const Arithmetic& arithmetic, std::string* why_not = nullptr);
 
@@ -24,10 +31,12 @@ struct WideSpec {
   std::optional<RoundSpec> product;
   Sum sum = Sum::any;
   RoundSpec accumulator;
+  std::optional<Wrap> wrap;
   int64_t max_k = std::numeric_limits<int64_t>::max();  // longer sums may be inexact
   int64_t chunk = 0;
   Sum outer_sum = Sum::any;
   RoundSpec outer;
+  std::optional<Wrap> outer_wrap;
 };
 
 void run_wide(const WideSpec& spec, const PanelTask<float>& task);

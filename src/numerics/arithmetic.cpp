@@ -181,13 +181,16 @@ ScaleLevel take_scale_level(Cursor& cursor) {
     level.granularity = Granularity::tensor;
   } else if (word == "row") {
     level.granularity = Granularity::row;
+  } else if (word == "column") {
+    level.granularity = Granularity::column;
   } else if (word.starts_with("block")) {
     level.granularity = Granularity::block;
     Cursor size(cursor.text(), begin + 5, cursor.offset());
     level.block = size.number(1, 1 << 20, "the block size");
   } else {
-    cursor.fail_at(begin, "unknown granularity '" + word + "': expected tensor, row or block<n>" +
-                              suggestion(word, {"tensor", "row", "block"}));
+    cursor.fail_at(begin, "unknown granularity '" + word +
+                              "': expected tensor, row, column or block<n>" +
+                              suggestion(word, {"tensor", "row", "column", "block"}));
   }
   if (!cursor.take('(')) return level;
   const size_t at = cursor.offset();
@@ -216,11 +219,19 @@ void check_scaling(Cursor& cursor, size_t at, const Operand& operand) {
   const std::vector<ScaleLevel>& scaling = operand.scaling;
   const Format& format = operand.cast.format;
   const auto rank = [](const ScaleLevel& level) {
-    return level.granularity == Granularity::tensor ? 2 : level.granularity == Granularity::row;
+    switch (level.granularity) {
+      case Granularity::block: return 0;
+      case Granularity::row:
+      case Granularity::column: return 1;
+      case Granularity::tensor: break;
+    }
+    return 2;
   };
   for (size_t i = 1; i < scaling.size(); ++i) {
-    if (rank(scaling[i]) <= rank(scaling[i - 1])) {
-      cursor.fail_at(at, "scales go from fine to coarse, each once: block<n>, row, tensor");
+    if (rank(scaling[i]) <= rank(scaling[i - 1]) || scaling[i].granularity == Granularity::column) {
+      cursor.fail_at(at,
+                     "scales go from fine to coarse, each once: block<n>, row, tensor, or "
+                     "column, tensor");
     }
   }
   for (size_t i = 0; i < scaling.size(); ++i) {
@@ -612,6 +623,7 @@ std::string to_string(const Operand& operand) {
     switch (level.granularity) {
       case Granularity::tensor: text += "@tensor"; break;
       case Granularity::row: text += "@row"; break;
+      case Granularity::column: text += "@column"; break;
       case Granularity::block: text += "@block" + std::to_string(level.block); break;
     }
     text += level_text(level);

@@ -29,6 +29,19 @@ Values twelfths(Values values) {
   return values;
 }
 
+// bitsandbytes compares magnitudes with numbers of six or more digits (csrc/kernels.cu,
+// dQuantizeFP4), which are not quite half way; a number on one goes to the side of zero.
+Values bnb_fp4_decisions() {
+  const Values upward = {0.00260417f, 0.0859375f, 0.20833333f, 0.29166667f,
+                         0.4166667f,  0.583333f,  0.8333333f};
+  Values decisions;
+  for (size_t i = upward.size(); i-- > 0;) {
+    decisions.push_back(std::nextafter(-upward[i], -std::numeric_limits<double>::infinity()));
+  }
+  decisions.insert(decisions.end(), upward.begin(), upward.end());
+  return decisions;
+}
+
 // BitMoD's lists (HPCA 2025, arXiv 2411.11745, and its code): the code of -0 is a number that each
 // group chooses: the nearer one of "extra resolution", the farther one of "extra asymmetry".
 Values bitmod3(double special) { return with_signs({0, 1, 2, 4}, special); }
@@ -85,7 +98,7 @@ Codebooks make_codebooks() {
         0.7229568362236023, 1.0},
        "bitsandbytes' NormalFloat (QLoRA, arXiv 2305.14314)"},
       {"bnb_fp4", twelfths(with_signs({0, 0.0625, 8, 12, 4, 6, 2, 3})),
-       "bitsandbytes' fp4, which is not OCP's"},
+       "bitsandbytes' fp4, which is not OCP's", bnb_fp4_decisions()},
       {"flint4", flint4(), "ANT's flint4: float and integer in one (arXiv 2208.14286)"},
       choice("ant4", "ANT: int4 or flint4, whichever serves a group better", ant4_lists()),
       choice("bitmod3",

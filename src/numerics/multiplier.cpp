@@ -1,4 +1,4 @@
-// The registry of multipliers and what is common to all of them.
+// What is common to all multipliers.
 #include "napier/multiplier.hpp"
 
 #include <array>
@@ -8,10 +8,10 @@
 namespace napier {
 namespace {
 
-// One line each.
 constexpr std::array k_families = {
-    &k_exact_multiplier, &k_lmul_multiplier,  &k_mitchell_multiplier,
-    &k_realm_multiplier, &k_table_multiplier,
+#define NAPIER_MULTIPLIER(name) &k_##name##_multiplier,
+#include "multipliers/registry.inc"
+#undef NAPIER_MULTIPLIER
 };
 
 }  // namespace

@@ -211,16 +211,31 @@ Group choose_group(const Operand& operand, size_t level, const Elements& element
 std::vector<Group> choose_groups(const Operand& operand, int64_t rows, int64_t k,
                                  const float* data) {
   std::vector<Group> groups(static_cast<size_t>(rows * k));
+  const auto choose = [&](size_t level, std::span<const float> values, float coarser) {
+    return choose_group(operand, level, {values, finite_absmax(values)}, coarser);
+  };
   for (size_t level = operand.scaling.size(); level-- > 0;) {
     const ScaleLevel& how = operand.scaling[level];
+    if (how.granularity == Granularity::column) {
+      std::vector<float> values(static_cast<size_t>(rows));
+      for (int64_t column = 0; column < k && rows > 0; ++column) {
+        for (int64_t row = 0; row < rows; ++row) {
+          values[static_cast<size_t>(row)] = data[row * k + column];
+        }
+        const Group group = choose(level, values, groups[static_cast<size_t>(column)].scale);
+        for (int64_t row = 0; row < rows; ++row) {
+          groups[static_cast<size_t>(row * k + column)] = group;
+        }
+      }
+      continue;
+    }
     const int64_t count = how.granularity == Granularity::tensor ? rows * k
                           : how.granularity == Granularity::row  ? k
                                                                  : int64_t{how.block};
     for (int64_t begin = 0; begin < rows * k; begin += count) {
       const std::span<const float> values(data + begin, static_cast<size_t>(count));
       const auto first = groups.begin() + begin;
-      std::fill_n(first, count,
-                  choose_group(operand, level, {values, finite_absmax(values)}, first->scale));
+      std::fill_n(first, count, choose(level, values, first->scale));
     }
   }
   return groups;
@@ -274,9 +289,10 @@ double Operand::bits_per_element(int64_t rows, int64_t k) const {
     if (i == 0 && has_alternatives()) {
       of_group += std::bit_width(cast.format.codebook->alternatives().size() - 1);
     }
-    const int64_t elements = level.granularity == Granularity::block ? int64_t{level.block}
-                             : level.granularity == Granularity::row ? k
-                                                                     : rows * k;
+    const int64_t elements = level.granularity == Granularity::block    ? int64_t{level.block}
+                             : level.granularity == Granularity::row    ? k
+                             : level.granularity == Granularity::column ? rows
+                                                                        : rows * k;
     bits += of_group / static_cast<double>(std::max<int64_t>(1, elements));
   }
   return bits;

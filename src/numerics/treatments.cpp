@@ -22,6 +22,9 @@ constexpr std::array k_forms = {
                   "two factors"},
     TreatmentForm{TreatmentKind::outliers, "outliers", "outliers(6,f16)",
                   "columns that reach the threshold are multiplied in another arithmetic", ""},
+    TreatmentForm{TreatmentKind::dyadic, "dyadic", "dyadic(operand)",
+                  "sums of integers become the operand's integers by a multiplication and a shift",
+                  ""},
 };
 
 constexpr double k_largest = 1e30;
@@ -47,6 +50,14 @@ bool has_blocks(const Arithmetic& arithmetic) {
   return false;
 }
 
+// What dyadic() makes of sums. The scale may be left to a recipe to choose.
+bool is_static_integer(const Operand& operand) {
+  return operand.cast.format.is_integer() && operand.cast.overflow != Overflow::wrap &&
+         operand.scaling.size() == 1 && operand.scaling[0].granularity == Granularity::tensor &&
+         operand.scaling[0].format == k_f32 &&
+         operand.scaling[0].rounding == Rounding::nearest_even;
+}
+
 Treatment take_treatment(Cursor& cursor) {
   const size_t begin = cursor.offset();
   const std::string_view name = cursor.word();
@@ -63,7 +74,8 @@ Treatment take_treatment(Cursor& cursor) {
   Treatment treatment;
   treatment.kind = form->kind;
   switch (treatment.kind) {
-    case TreatmentKind::result: break;
+    case TreatmentKind::result:
+    case TreatmentKind::dyadic: break;
     case TreatmentKind::equalise: return treatment;
     case TreatmentKind::delta: treatment.number = 0.1; break;
     case TreatmentKind::lowrank:
@@ -76,13 +88,20 @@ Treatment take_treatment(Cursor& cursor) {
       break;
   }
   if (!cursor.take('(')) {
-    if (treatment.kind == TreatmentKind::result)
-      cursor.expect('(', "and an operand after 'result'");
+    if (takes_operand(treatment.kind)) {
+      cursor.expect('(', "and an operand after '" + std::string(form->name) + "'");
+    }
     return treatment;
   }
   const size_t end = closing(cursor);
-  if (treatment.kind == TreatmentKind::result) {
-    treatment.operand = parse_operand(cursor.text(), cursor.offset(), end);
+  if (takes_operand(treatment.kind)) {
+    const size_t at = cursor.offset();
+    treatment.operand = parse_operand(cursor.text(), at, end);
+    if (treatment.kind == TreatmentKind::dyadic && !is_static_integer(treatment.operand)) {
+      cursor.fail_at(at,
+                     "dyadic takes integers with one scale for the tensor, such as "
+                     "int8@tensor(f32,given=0.1)");
+    }
   } else {
     treatment.number = treatment.kind == TreatmentKind::lowrank
                            ? cursor.number(1, k_max_rank, "a rank")
@@ -112,6 +131,10 @@ std::span<const TreatmentForm> treatment_forms() { return k_forms; }
 
 const TreatmentForm& form_of(TreatmentKind kind) { return k_forms[static_cast<size_t>(kind)]; }
 
+bool takes_operand(TreatmentKind kind) {
+  return kind == TreatmentKind::result || kind == TreatmentKind::dyadic;
+}
+
 std::vector<Treatment> parse_treatments(std::string_view text, size_t begin, size_t end) {
   Cursor cursor(text, begin, end);
   std::vector<Treatment> treatments;
@@ -135,7 +158,8 @@ std::vector<Treatment> parse_treatments(std::string_view text, size_t begin, siz
 std::string to_string(const Treatment& treatment) {
   std::string text(form_of(treatment.kind).name);
   switch (treatment.kind) {
-    case TreatmentKind::result: return text + "(" + to_string(treatment.operand) + ")";
+    case TreatmentKind::result:
+    case TreatmentKind::dyadic: return text + "(" + to_string(treatment.operand) + ")";
     case TreatmentKind::equalise: return text;
     case TreatmentKind::delta: return text + "(" + shortest(treatment.number) + ")";
     case TreatmentKind::lowrank:

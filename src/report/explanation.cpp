@@ -75,8 +75,9 @@ std::string operand_words(const Operand& operand) {
   if (operand.scaling.empty()) return text + "; not scaled";
   for (const ScaleLevel& level : operand.scaling) {
     const std::string group = level.granularity == Granularity::tensor ? "tensor"
-                              : level.granularity == Granularity::row
-                                  ? "row"
+                              : level.granularity == Granularity::row  ? "row"
+                              : level.granularity == Granularity::column
+                                  ? "column"
                                   : fmt::format("block of {}", level.block);
     text += fmt::format("; a scale in {} for each {}", format_name(level.format), group);
   }
@@ -109,7 +110,7 @@ Stored store(const Operand& operand, float value) {
     std::vector<Group> groups(static_cast<size_t>(scaler.groups()));
     ThreadPool pool(1);
     const RowReader read = [&](int64_t, float* to) { std::copy(row.begin(), row.end(), to); };
-    scaler.choose(row.data(), scaler.tensor_group(1, read, pool), groups.data());
+    scaler.choose(row.data(), scaler.common_groups(1, read, pool), groups.data());
     group = groups.front();
     stored.scale = group.scale;
     scaled = Dyadic::from_double(value / stored.scale);

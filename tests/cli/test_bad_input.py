@@ -148,6 +148,32 @@ def test_arithmetics_and_plans(evaluation_refused, tmp_path):
     assert "'source'" in evaluation_refused("--plan", recipe)
 
 
+@pytest.mark.parametrize("arithmetic, words", [
+    ("mxfp5", ["did you mean 'mxfp4'"]), ("x=e4m3fm", ["unknown format"]),
+    ("x=e2m1@blok16", ["block<n>"]), ("x=bitmod4", ["needs a scale"]),
+    ("x=e12m3", ["0 to 11"]), ("x=e8m24", ["0 to 23"]), ("x=e11m23", ["32 bits"]),
+    ("x=int33", ["32 bits"]), ("acc=int63", ["62 bits"]), ("x=pow9a50", ["2 to 8 bits"]),
+    ("x=f64", ["accumulator"]), ("w=int8@block48", ["w's blocks of 48", "rows of 64"]),
+    ("x=e2m1@block16(e4m3)@block32", ["fine to coarse"]), ("mul=table", ["file"])])
+def test_numbers_that_cannot_be(evaluation_refused, arithmetic, words):
+    """Typos, formats wider than there are, blocks that do not divide a matrix's rows."""
+    sentence = evaluation_refused("--arith", arithmetic)
+    assert all(word in sentence for word in words), sentence
+
+
+@pytest.mark.parametrize("content, word", [
+    (b"", "0 bytes"), (b"\0" * 131070, "131070 bytes"), (b"1 " * 1000, "1000 numbers"),
+    (b"1 nan " + b"1 " * 65534, "finite"), (struct.pack("<f", float("nan")) * 65536, "finite"),
+    (b"one " * 65536, "'one'")], ids=["empty", "bytes", "few", "nan", "nans", "words"])
+def test_tables_of_products_that_are_none(evaluation_refused, tmp_path, content, word):
+    path = tmp_path / "products"
+    path.write_bytes(content)
+    sentence = evaluation_refused("--arith", f"x=int8@row/w=int8@row/mul=table(file={path})")
+    assert word in sentence and str(path) in sentence
+    assert str(path) + "x" in evaluation_refused(
+        "--arith", f"x=int8@row/w=int8@row/mul=table(file={path}x)")
+
+
 def test_options(evaluation_refused, refused):
     f32 = ("--arith", "f32")
     for option, value in [("--chunks", -1), ("--chunks", 100000), ("--kv", "q8_0"),

@@ -218,6 +218,14 @@ std::vector<std::string> arithmetics() {
            "x=int16/w=int5s:rto/acc=f64",
            "x=int8/w=int8/acc=int32",
            "x=int8/w=int8/acc=int14:wrap",
+           "x=int8/w=int8/acc=int8:wrap",
+           "x=int16/w=uint8/acc=uint12:wrap",
+           "x=int4/w=flint4/acc=int10:wrap(chunk=6)",
+           "x=int8/w=int8/acc=int12:wrap(chunk=5,outer=f32)",
+           "x=int8/w=int8/acc=int9s:wrap",
+           "x=e5m2b-1:inf/w=int4/acc=int16:wrap",
+           "x=int4/w=int4/mul=lmul(reading=formula)/acc=int8:wrap",
+           "x=bf16/w=int8/acc=int16:wrap",
            "x=int8/w=int8/acc=int12(chunk=5,outer=int32)",
            "x=bf16/w=int8/acc=int16:rup",
            "x=int24/w=int16/acc=int48",
@@ -280,6 +288,16 @@ const std::vector<std::string>& scaled_arithmetics() {
       "x=e4m3fn@row/w=e2m1fn@block16(e4m3fn)@tensor/acc=e8m13:rtz(align=32)",
       "x=int8@row/w=int8@block8/acc=exact",
       "x=e4m3fn@row/w=int4@block16/mul=realm",
+      "x=int8@row/w=int8@row/acc=int15:wrap",
+      "x=e4m3fn@column/w=e4m3fn@row",
+      "x=int8@row/w=int8@column",
+      "x=uint8@column(f32,minmax)/w=int4@column(e8m0)@tensor/acc=bf16",
+      "x=bf16/w=e2m1fn@column(e4m3fn)@tensor/acc=f32:rtz(align=4)",
+      "lmul-e4m3/x=e4m3fn@column@tensor(e5m2)/w=e4m3fn@block16",
+      "x=f32/w=bitmod4@column(f32)/acc=e4m3fn",
+      "lmul-formula-m4/x=e8m4:rtz@column/w=e8m4:rtz@row",
+      "x=int8@column(f32,percentile=90)/w=int4@column(f32,mse)/mul=realm",
+      "x=e4m3fn:sr@column/w=nf4@column",
   };
   return result;
 }
@@ -554,6 +572,11 @@ TEST(Lower, TakesTheFastKernelForEachPreset) {
   EXPECT_EQ(kernel_of("lmul-f16"), KernelKind::adder);
   EXPECT_EQ(kernel_of("fp8_e4m3/acc=e4m3fn"), KernelKind::narrow);
   EXPECT_EQ(kernel_of("bf16/acc=bf16"), KernelKind::wide);
+  EXPECT_EQ(kernel_of("x=int8@row/w=int8@row/acc=int16:wrap"), KernelKind::wide);
+  EXPECT_EQ(kernel_of("x=int8@row/w=int8@row/acc=int16"), KernelKind::wide);
+  EXPECT_EQ(kernel_of("x=int8@column/w=int8@row"), KernelKind::native);
+  // What wraps in the middle is not what wraps at the end, without the lowest number.
+  EXPECT_EQ(kernel_of("x=int8/w=int8/acc=int9s:wrap"), KernelKind::reference);
   EXPECT_EQ(lower(parse_arithmetic("acc=f32:sr"), {1, 1, 1}).kernel, KernelKind::reference);
 }
 

@@ -194,6 +194,163 @@ TEST(TreatmentsTest, ResultsAreRoundedAsOperandsAre) {
   });
 }
 
+__extension__ typedef __int128 Integer;  // holds every number of the pipeline
+
+// HAWQ-V3 as its paper and code have it, in integers alone but for the scales: q = clip(round(x /
+// S)), sums that saturate or wrap at every addition, y = clip(round(sum m / 2^e)).
+struct Pipeline {
+  const char* x;
+  const char* w;
+  const char* accumulator;
+  int64_t k;
+  double x_scale = 0.03;
+  int x_low = -128, x_high = 127, x_zero = 0;
+  int w_largest = 127;
+  int sum_bits = 32;
+  bool sums_wrap = false;
+  const char* rounding = "";
+  double y_scale = 0.25;
+
+  std::string written() const {
+    return std::string("x=") + x + "/w=" + w + "/acc=" + accumulator + " with dyadic(int8" +
+           rounding + "@tensor(f32,given=0.25))";
+  }
+  int w_low() const {
+    return std::string_view(w).starts_with("int16s") ? -w_largest : -w_largest - 1;
+  }
+};
+
+// n / 2^e to an integer: to nearest even, or as `rounding` says.
+Integer shifted(Integer n, int e, std::string_view rounding) {
+  if (e <= 0) return n << -e;
+  const Integer floor = n >> e;
+  const Integer rest = n - (floor << e);
+  const Integer half = Integer{1} << (e - 1);
+  if (rounding == ":rtz") return floor + (n < 0 && rest != 0);
+  if (rounding == ":rna") return floor + (rest > half || (rest == half && n >= 0));
+  return floor + (rest > half || (rest == half && (floor & 1) != 0));
+}
+
+TEST(TreatmentsTest, DyadicIsHawqsIntegerPipeline) {
+  const std::vector<Pipeline> pipelines = {
+      {.x = "int8@tensor(f32,given=0.03)", .w = "int8@row", .accumulator = "int32", .k = 300},
+      {.x = "int8@tensor(f32,given=0.03)", .w = "int8@row", .accumulator = "exact", .k = 300},
+      {.x = "int8@tensor(f32,given=0.003)",
+       .w = "int8@row",
+       .accumulator = "int32",
+       .k = 5000,
+       .x_scale = 0.003},
+      {.x = "uint8@tensor(f32,given=0.02:100)",
+       .w = "int4@row",
+       .accumulator = "int32",
+       .k = 64,
+       .x_scale = 0.02,
+       .x_low = 0,
+       .x_high = 255,
+       .x_zero = 100,
+       .w_largest = 7},
+      {.x = "int8@tensor(f32,given=0.03)",
+       .w = "int8@row",
+       .accumulator = "int16",
+       .k = 300,
+       .sum_bits = 16},
+      {.x = "int8@tensor(f32,given=0.03)",
+       .w = "int8@row",
+       .accumulator = "int18:wrap",
+       .k = 300,
+       .sum_bits = 18,
+       .sums_wrap = true},
+      {.x = "int16s@tensor(f32,given=0.0001)",
+       .w = "int16s@row",
+       .accumulator = "int32",
+       .k = 100,
+       .x_scale = 0.0001,
+       .x_low = -32767,
+       .x_high = 32767,
+       .w_largest = 32767},
+      {.x = "int16s@tensor(f32,given=0.0001)",
+       .w = "int16s@row",
+       .accumulator = "int48",
+       .k = 100,
+       .x_scale = 0.0001,
+       .x_low = -32767,
+       .x_high = 32767,
+       .w_largest = 32767,
+       .sum_bits = 48},
+      {.x = "int8@tensor(f32,given=0.03)",
+       .w = "int8@row",
+       .accumulator = "int32",
+       .k = 31,
+       .rounding = ":rtz"},
+      {.x = "int8@tensor(f32,given=0.03)",
+       .w = "int8@row",
+       .accumulator = "int32",
+       .k = 31,
+       .rounding = ":rna"},
+  };
+  for (const Pipeline& p : pipelines) {
+    SCOPED_TRACE(p.written());
+    const Case c(5, 23, p.k);
+    const std::vector<float> got = c.under(p.written());
+    const Integer lowest = -(Integer{1} << (p.sum_bits - 1));
+    const Integer modulus = Integer{1} << p.sum_bits;
+    std::set<float> seen;
+    for (int64_t j = 0; j < c.n; ++j) {
+      float largest = 0;
+      for (int64_t col = 0; col < c.k; ++col)
+        largest = std::max(largest, std::fabs(c.at_w(j, col)));
+      const auto w_scale = static_cast<float>(double{largest} / p.w_largest);
+      const auto x_scale = static_cast<float>(p.x_scale);
+      const double ratio =
+          double{static_cast<float>(double{x_scale} * double{w_scale})} / p.y_scale;
+      int exponent = 0;
+      const double mantissa = std::frexp(ratio, &exponent);
+      const auto m = static_cast<Integer>(std::floor(mantissa * 2147483648.0 + 0.5));
+      for (int64_t i = 0; i < c.m; ++i) {
+        Integer sum = 0;
+        for (int64_t col = 0; col < c.k; ++col) {
+          const double x = std::clamp(std::nearbyint(double{c.at_x(i, col)} / double{x_scale}),
+                                      double(p.x_low - p.x_zero), double(p.x_high - p.x_zero));
+          const double w = std::clamp(std::nearbyint(double{c.at_w(j, col)} / double{w_scale}),
+                                      double(p.w_low()), double(p.w_largest));
+          sum += static_cast<Integer>(x) * static_cast<Integer>(w);
+          if (p.sums_wrap) {
+            sum = ((sum - lowest) % modulus + modulus) % modulus + lowest;
+          } else {
+            sum = std::clamp(sum, lowest, Integer(-lowest - 1));
+          }
+        }
+        const Integer y =
+            std::clamp(shifted(sum * m, 31 - exponent, p.rounding), Integer{-128}, Integer{127});
+        const auto wanted = static_cast<float>(static_cast<double>(y) * p.y_scale);
+        ASSERT_EQ(got[static_cast<size_t>(i * c.n + j)], wanted) << i << ", " << j;
+        seen.insert(wanted);
+      }
+    }
+    EXPECT_GT(seen.size(), 8u);  // not all at the ends
+  }
+}
+
+TEST(TreatmentsTest, DyadicSaysWhatItNeeds) {
+  const Case c(1, 2, 16);
+  for (const auto& [text, word] : std::vector<std::pair<std::string, std::string>>{
+           {"int8-int32 with dyadic(int8@tensor)", "given"},
+           {"int8 with dyadic(int8@tensor(f32,given=1))", "acc=int32"},
+           {"int8/acc=int32(chunk=2,outer=f32) with dyadic(int8@tensor(f32,given=1))", "acc=int32"},
+           {"fp8-row/acc=int32 with dyadic(int8@tensor(f32,given=1))", "integers"},
+           {"x=int8@block8/w=int8@row/acc=int32 with dyadic(int8@tensor(f32,given=1))", "row"},
+           {"x=int8@row/w=int8@column/acc=int32 with dyadic(int8@tensor(f32,given=1))", "row"},
+           {"int8-int32/mul=lmul with dyadic(int8@tensor(f32,given=1))", "exact"},
+       }) {
+    try {
+      c.under(text);
+      ADD_FAILURE() << text << " was taken";
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find(word), std::string::npos) << error.what();
+    }
+  }
+}
+
 TEST(TreatmentsTest, WhatLacksItsNumbersSaysSo) {
   const Case c(1, 2, 16);
   for (const TreatmentForm& form : treatment_forms()) {
@@ -210,7 +367,9 @@ TEST(TreatmentsTest, WrittenFormsAreHeldToTheirOrder) {
        {"int8 with", "int8 with nothing", "int8 with outliers outliers", "int8 with outliers(0)",
         "int8 with outliers lowrank", "int8 with outliers(6", "int8 with lowrank(8,mxfp4)",
         "int8 with result", "int8 with result(int8@tensor(f32,given=1:200))", "with outliers",
-        "int8 with lowrank(0)", "int8 with outliers(6,f16)x"}) {
+        "int8 with lowrank(0)", "int8 with outliers(6,f16)x", "int8 with dyadic",
+        "int8 with dyadic(e4m3@tensor)", "int8 with dyadic(int8@row)", "int8 with dyadic(int8)",
+        "int8 with dyadic(int8:wrap@tensor)", "int8 with dyadic(int8@tensor) outliers"}) {
     EXPECT_THROW(parse_plan(wrong), ParseError) << wrong;
   }
 }

@@ -65,9 +65,12 @@ class RandomWritten {
     const Format f = format(32);
     o.cast = cast(f, default_overflow(f));
     if (f.is_float()) o.subnormals = static_cast<Subnormals>(below(3));
+    const bool has_columns = below(8) == 0;
     for (const Granularity granularity :
-         {Granularity::block, Granularity::row, Granularity::tensor}) {
-      if (below(4) != 0) continue;
+         {Granularity::block, Granularity::row, Granularity::column, Granularity::tensor}) {
+      const bool is_column = granularity == Granularity::column;
+      if (granularity != Granularity::tensor && is_column != has_columns) continue;
+      if (below(4) != 0 && !is_column) continue;
       ScaleLevel level{.granularity = granularity};
       if (granularity == Granularity::block) level.block = 1 + static_cast<uint32_t>(below(1024));
       if (below(2) == 0) level.format = format(32);
@@ -177,8 +180,14 @@ class RandomWritten {
       if (below(4) != 0) continue;
       Treatment t;
       t.kind = form.kind;
-      const bool has_operand = form.form.find("operand") != std::string_view::npos;
-      if (has_operand) {
+      if (form.kind == TreatmentKind::dyadic) {
+        t.operand.cast =
+            cast(Format::integer(2 + static_cast<int>(below(15)), true), Overflow::saturate);
+        if (t.operand.cast.overflow == Overflow::wrap) t.operand.cast.overflow = Overflow::saturate;
+        ScaleLevel level{.granularity = Granularity::tensor, .method = ScaleMethod::given};
+        level.parameter = static_cast<double>(1 + below(1000)) / 1024;
+        t.operand.scaling = {level};
+      } else if (takes_operand(form.kind)) {
         t.operand = operand();
       } else if (form.form.find('(') != std::string_view::npos) {
         t.number = static_cast<double>(1 + below(50));

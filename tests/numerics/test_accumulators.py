@@ -101,6 +101,53 @@ def test_stochastic_is_unbiased():
     assert abs(sums.mean() - exact) < 5 * sums.std() / 20 and sums.std() > 0
 
 
+def splitmix64(z):
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) % 2**64
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) % 2**64
+    return z ^ (z >> 31)
+
+
+@pytest.mark.parametrize("name", ["bf16", "e4m3fn", "f16", "int12"])
+@pytest.mark.parametrize("seed_of_sums", [0, 7])
+def test_stochastic(name, seed_of_sums, seed):
+    """Every sum, exactly: up where the 32 bits that its seed, step and value give are below its
+    distance from the lower neighbour. What the bits are is stated in rounding.hpp and operand.hpp:
+    the value is its significand, 64 bits from the first one on, xor twice its exponent, xor its
+    sign."""
+    random = np.random.default_rng(seed)
+    whole = name.startswith("int")
+    f = None if whole else oracle.Format(*BRIDGE.format(name)[0])
+    for kind in ("normal", "integers"):
+        terms = products(random, kind, 60) / (64 if whole else 1)
+        total, moved = Fraction(0), 0
+        for step, term in enumerate(terms.tolist()):
+            exact = total + Fraction(term)
+            if exact == 0:
+                total = exact
+                continue
+            magnitude = abs(exact)
+            exponent = oracle.floor_log2(magnitude)
+            significand = magnitude * Fraction(2) ** (63 - exponent)
+            assert significand.denominator == 1
+            value = int(significand) ^ ((exponent << 1) % 2**64) ^ int(exact < 0)
+            key = ((seed_of_sums << 32) + 0x9E3779B97F4A7C15) % 2**64
+            bits = splitmix64(splitmix64(splitmix64(key) ^ step) ^ value) >> 32
+            if whole:
+                low, gap, largest = magnitude // 1, 1, 2047 + (exact < 0)
+            else:
+                low = abs(f.round_exact(magnitude, False, "rtz", "sat")[0])
+                above = f.round_exact(magnitude, False, "rup", "sat")[0]
+                gap, largest = above - low, f.exact(f.max_code)
+            if low != magnitude and low < largest:
+                up = bits < int((magnitude - low) / gap * 2**32)
+                moved += up
+                low += gap * up
+            total = min(low, largest) * (-1 if exact < 0 else 1)
+        tail = f":sr({seed_of_sums})" if seed_of_sums else ":sr"
+        assert BRIDGE.sum(f"{name}{tail}:sat", terms).exact(0)[0] == total
+        assert moved > 0 or whole
+
+
 @pytest.mark.parametrize("name, rounding, align, extra", [
     ("f32", "rtz", 4, 0), ("f32", "rtz", 8, 2), ("f32", "rne", 16, 1), ("e8m13", "rtz", 32, 0),
     ("bf16", "rne", 5, 3), ("f16", "rup", 3, 0), ("e4m3fn", "rdn", 1, 4)])
@@ -141,3 +188,58 @@ def test_dynamic_fixed_point(seed):
     assert BRIDGE.sum("int48", terms).exact(0)[0] == exact
     pairs = sum(terms[i] + terms[i + 1] for i in range(0, 64, 2))
     assert BRIDGE.sum("int32(chunk=2,outer=f64)", terms).exact(0)[0] == Fraction(pairs)
+
+
+def shared_exponent(values):
+    """DFP-16's exponent of exact values, and their int16 mantissas: half-even, the least exponent
+    under which the largest magnitude is at most 32767. All in integers."""
+    largest = max(map(abs, values))
+    exponent = oracle.floor_log2(largest) - 14
+    if largest > 32767 * Fraction(2) ** exponent:
+        exponent += 1
+    mantissas = []
+    for value in values:
+        quotient = value / Fraction(2) ** exponent
+        mantissas.append(min(max(round(quotient), -32767), 32767))  # Python rounds ties to even
+    return exponent, mantissas
+
+
+@pytest.mark.parametrize("spread", [0, 6, 20])
+def test_dynamic_fixed_point_algebra(spread, seed):
+    """DFP-16's steps in big integers: tensors to mantissas and one exponent; products i = ia ib, E
+    = Ea + Eb; pairs of products in int32, added up in f32; the sums down to int16 again by their
+    leading zeros, Rs = P - LZC, E + Rs."""
+    random = np.random.default_rng(seed)
+    n, k = 24, 96
+    a, b = (random.standard_normal((rows, k)).astype(np.float32)
+            * np.exp2(random.integers(-spread, spread + 1, (rows, k))).astype(np.float32)
+            for rows in (1, n))
+    mantissas, exponents = [], []
+    for data in (a, b):
+        scales, _, _, numbers = BRIDGE.scale("int16s@tensor(e8m0:rup)", data)
+        exponent, expected = shared_exponent([Fraction(v) for v in data.ravel().tolist()])
+        assert [int(v) for v in numbers.ravel()] == expected
+        assert (scales == np.ldexp(np.float32(1), exponent)).all()
+        mantissas.append(np.array(expected, object).reshape(data.shape))
+        exponents.append(exponent)
+    sums = []
+    for row in range(n):
+        terms = mantissas[0][0] * mantissas[1][row]
+        total = Fraction(0)
+        for i in range(0, k, 2):
+            pair = int(terms[i] + terms[i + 1])
+            assert abs(pair) < 2**31
+            total = rounded(F32, total + pair, total + pair < 0)
+        ours = BRIDGE.sum("int32(chunk=2,outer=f32)", terms.astype(np.float64)).exact(0)[0]
+        assert ours == total
+        assert total.denominator == 1
+        sums.append(int(total))
+    # Down again: f32 holds the sums, so they are what the next tensor is made of.
+    down = np.array([[float(v * Fraction(2) ** sum(exponents)) for v in sums]], np.float32)
+    scales, _, _, numbers = BRIDGE.scale("int16s@tensor(e8m0:rup)", down)
+    shift = max(map(abs, sums)).bit_length() - 15
+    assert shift > 0
+    shift += max(map(abs, sums)) > 32767 << shift
+    shorter = [(v + (1 << (shift - 1)) - 1 + ((v >> shift) & 1)) >> shift for v in sums]
+    assert (scales == np.ldexp(np.float32(1), sum(exponents) + shift)).all()
+    assert [int(v) for v in numbers.ravel()] == shorter

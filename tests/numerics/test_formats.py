@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 import oracle
 import pytest
-from gfloat import RoundMode, formats
+from gfloat import Domain, RoundMode, Signedness, formats
 
 BRIDGE = bridge_module.load()
 NAMES = [name for name in BRIDGE.formats() if oracle.Format(*BRIDGE.format(name)[0]).bits <= 16]
@@ -27,7 +27,10 @@ GFLOAT = {"f16": formats.format_info_binary16, "bf16": formats.format_info_bfloa
           "e8m0": formats.format_info_ocp_e8m0,
           "e3m0none": oracle.Format(3, 0, 3, "none").gfloat()}
 # IEEE P3109's, by gfloat's names: binary8p3se is p3109_k8p3se there.
-GFLOAT |= {name: info for info in formats.p3109_binary8_formats
+P3109 = [formats.format_info_p3109(8, precision, signedness, domain)
+         for precision in range(1, 9) for signedness in Signedness for domain in Domain
+         if precision < 8 or signedness == Signedness.Unsigned]
+GFLOAT |= {name: info for info in P3109
            for name, aliases in BRIDGE.formats().items()
            if info.name.replace("p3109_k8", "binary8") in [name, *aliases]}
 MODES = {"rne": RoundMode.TiesToEven, "rna": RoundMode.TiesToAway, "rtz": RoundMode.TowardZero,
@@ -92,6 +95,34 @@ def test_registry_is_covered():
     """A named format is known to one of the oracles at least; f32, f64 and tf32 are below."""
     for name in NAMES:
         assert dtype_of(name) is not None or name in GFLOAT, f"{name}: no oracle has it"
+
+
+# gfloat's samples of P3109 with fewer bits, which are shapes here.
+SMALL_P3109 = {"p3109_k3p2sf": "e1m1fnuz", "p3109_k4p2sf": "e2m1fnuz", "p3109_k6p3sf": "e3m2fnuz",
+               "p3109_k6p4sf": "e2m3fnuz"}
+
+
+def test_nothing_the_oracles_know_is_missing():
+    """Every type of ml_dtypes is here but its complex ones and int1 (-1 and 0), every format that
+    gfloat names, all of P3109's with 8 bits."""
+    for kind in set(ml_dtypes.__all__) - {"__version__", "finfo", "iinfo", "bcomplex32",
+                                          "complex32", "int1"}:
+        dtype = getattr(ml_dtypes, kind)
+        if "int" in kind:  # all codes: test_lists.py
+            assert BRIDGE.decode(kind, [0]).doubles()[0] == 0
+        else:
+            assert any(dtype_of(name) is dtype for name in NAMES), kind
+    known = {info.name: name for name, info in GFLOAT.items()} | SMALL_P3109
+    assert {info.name for info in P3109} <= set(known)
+    for info in formats.sample_formats:
+        if info.k > 16:
+            continue  # test_decode_wide
+        codes = np.arange(2**info.k)
+        theirs = gfloat.decode_ndarray(info, codes)
+        if info.name == "ocp_int8":  # 64ths: MX's element, int8 here
+            assert_same(BRIDGE.decode("int8", codes).doubles() / 64, theirs, codes)
+        else:
+            assert_same(BRIDGE.decode(known[info.name], codes).doubles(), theirs, codes)
 
 
 @pytest.mark.parametrize("name", NAMES)

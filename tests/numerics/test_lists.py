@@ -14,6 +14,9 @@ INTEGERS = [f"{kind}{bits}{tail}" for bits in (2, 3, 4, 5, 8, 11, 16)
 NF4 = [-1.0, -0.6961928, -0.5250731, -0.3949175, -0.2844414, -0.1847734, -0.0910500, 0.0,
        0.0795803, 0.1609302, 0.2461123, 0.3379152, 0.4407098, 0.5626170, 0.7229568, 1.0]
 FP4 = [0, 0.00520833, 2 / 3, 1, 1 / 3, 1 / 2, 1 / 6, 1 / 4]
+# What dQuantizeFP4 there compares |x| with, as f32: more than one is the next number.
+FP4_PIVOTS = np.array(["0.00260417", "0.0859375", "0.20833333", "0.29166667", "0.4166667",
+                       "0.583333", "0.8333333"], np.float32).astype(np.float64)
 BITMOD3, BITMOD4 = [0, 1, 2, 4], [0, 1, 2, 3, 4, 6, 8, 12]
 FLINT4, INT4 = [0, 1, 2, 3, 4, 6, 8, 16], list(range(8))
 
@@ -101,6 +104,9 @@ def test_lists(name):
     inputs = np.concatenate([around(ours), around(middle), [-1e9, 1e9, -np.inf, np.inf]])
     if name == "binary":
         nearest = np.where(inputs >= 0, 1, -1)
+    elif name == "bnb_fp4":
+        inputs = np.concatenate([inputs, around(FP4_PIVOTS), around(-FP4_PIVOTS)])
+        nearest = np.sign(inputs) * ours[7:][np.searchsorted(FP4_PIVOTS, np.abs(inputs))]
     else:
         nearest = ours[np.searchsorted(middle, inputs)]
     got = BRIDGE.decode(name, BRIDGE.encode(name, inputs)).doubles()
@@ -142,7 +148,7 @@ def test_groups_choose_their_list(name, seed):
         assert (numbers[row] == best[3]).all()
 
 
-@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+@pytest.mark.parametrize("bits", range(2, 9))
 def test_power_one_is_uniform(bits, seed):
     """PowerQuant with a = 1 is the symmetric integer, ties and all."""
     random = np.random.default_rng(seed)
@@ -168,11 +174,19 @@ def test_power(bits, hundredths, seed):
         assert np.allclose(ours[clear], theirs[clear], rtol=1e-6) and clear.mean() > 0.99
 
 
+@pytest.mark.parametrize("bits", range(3, 17))
+def test_e1m_has_the_symmetric_integers_values(bits):
+    """E1M(b-2) without specials: all the numbers of the symmetric INTb but for one factor."""
+    codes = np.arange(2**bits)
+    floats = np.unique(BRIDGE.decode(f"e1m{bits - 2}none", codes).doubles())
+    integers = np.unique(BRIDGE.decode(f"int{bits}s", codes).doubles())
+    assert (floats / floats[-1] * integers[-1] == integers).all()
+
+
 def test_e1m_is_the_symmetric_integer():
-    """E1M(b-2) without specials and the symmetric INTb: the same numbers on the same clip (whence
-    FP8-quantization's INT8 == E1M6)."""
+    """The same numbers on the same clip (whence FP8-quantization's INT8 == E1M6)."""
     random = np.random.default_rng(1)
-    for bits in (4, 6, 8):
+    for bits in range(3, 13):
         name = f"e1m{bits - 2}none"
         data = random.standard_normal((4, 512)).astype(np.float32)
         as_float = BRIDGE.scale(f"{name}@row", data)

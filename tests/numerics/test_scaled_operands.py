@@ -2,10 +2,13 @@
 NVFP4 (also against gfloat's block functions), zero points, percentile, MSE, ZeroQuant-FP's M1 and
 M2, binary and ternary weights, LLM-FP4's real-valued bias, best clips' SQNR."""
 import math
+import statistics
+from fractions import Fraction
 
 import bridge as bridge_module
 import gfloat
 import numpy as np
+import oracle
 import pytest
 from gfloat import formats
 
@@ -89,14 +92,15 @@ def test_mxint8(tensors):
                 assert (ours == theirs * scale).all()
 
 
-@pytest.mark.parametrize("preset", MX)
+@pytest.mark.parametrize("preset", [*MX, "mxint8"])
 def test_mx_as_gfloat(preset, tensors):
     """gfloat's quantize_block with its amax rule of OCP MX."""
     block = {"mxfp8_e5m2": formats.format_info_mxfp8_e5m2,
              "mxfp8_e4m3": formats.format_info_mxfp8_e4m3,
              "mxfp6_e3m2": formats.format_info_mxfp6_e3m2,
              "mxfp6_e2m3": formats.format_info_mxfp6_e2m3,
-             "mxfp4": formats.format_info_mxfp4_e2m1}[preset]
+             "mxfp4": formats.format_info_mxfp4_e2m1,
+             "mxint8": formats.format_info_mxint8}[preset]
     for data in tensors[:5]:
         scales, _, _, numbers = BRIDGE.scale(operand_of(preset), data)
         for row in range(min(4, data.shape[0])):
@@ -127,6 +131,51 @@ def test_nvfp4(tensors):
                 assert scales[row, block] == scale
                 assert (numbers[row, block:block + 16]
                         == nearest(elements, v / np.float64(scale))).all()
+
+
+def test_nvfp4_as_gfloat(tensors):
+    """gfloat's quantize_block with blocks of 16 and e4m3 scales, within a tensor's scale that is a
+    power of two (6 * 448 * 2^-9 = 5.25), so that nothing but the two levels rounds."""
+    block = gfloat.BlockFormatInfo("nvfp4", formats.format_info_ocp_e2m1, 16,
+                                   formats.format_info_ocp_e4m3)
+
+    def scale(_, values):
+        return gfloat.round_float(formats.format_info_ocp_e4m3, np.abs(values).max() / 6)
+
+    data = np.clip(np.concatenate([tensors[0], tensors[3], tensors[4]]), -5.25, 5.25)
+    data[0, 0] = 5.25
+    scales, _, _, numbers = BRIDGE.scale(operand_of("nvfp4"), data)
+    compared = 0
+    for row in range(data.shape[0]):
+        for begin in range(0, 128, 16):
+            part = data[row, begin:begin + 16].astype(np.float64) * 2.0**9
+            if scale(None, part) == 0:
+                continue  # gfloat would divide by it
+            theirs = gfloat.quantize_block(block, part, scale) * 2.0**-9
+            ours = numbers[row, begin:begin + 16] * scales[row, begin].astype(np.float64)
+            assert (ours == theirs).all()
+            compared += 1
+    assert compared > 300
+
+
+@pytest.mark.parametrize("name, largest", [("int8s", 127), ("e4m3", 448), ("nf4", 1)])
+def test_columns(name, largest, tensors):
+    """One scale for each place of the sum, from all rows: absmax over them; then levels above."""
+    for data in tensors:
+        scales, _, _, numbers = BRIDGE.scale(f"{name}@column", data)
+        absmax = np.abs(data).max(axis=0).astype(np.float64)
+        expected = np.float32(absmax / largest)
+        expected[expected == 0] = 1
+        assert (scales == expected).all()
+        # As rows of the transposed matrix.
+        turned = BRIDGE.scale(f"{name}@row", np.ascontiguousarray(data.T))
+        assert (numbers == turned[3].T).all()
+    data = tensors[3]
+    scales, _, _, _ = BRIDGE.scale("int8s@column(e4m3)@tensor", data)
+    tensor = np.float32(np.abs(data).max().astype(np.float64) / (127 * 448))
+    steps = positive(formats.format_info_ocp_e4m3, 8)
+    wanted = np.abs(data).max(axis=0).astype(np.float64) / np.float64(tensor) / 127
+    assert (scales == np.float32(np.float64(tensor) * nearest(steps, wanted))).all()
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8])
@@ -169,6 +218,17 @@ def test_percentile(percent, tensors):
         assert (scales == scale[:, None]).all()
         v = data.astype(np.float64) / scale[:, None].astype(np.float64)
         assert (numbers == np.clip(np.rint(v), -128, 127)).all()
+
+
+@pytest.mark.parametrize("rounding", oracle.ROUNDINGS)
+@pytest.mark.parametrize("name", ["e8m0", "e4m3fn", "bf16", "f16"])
+def test_scales_are_rounded_as_written(name, rounding, tensors):
+    f = oracle.Format(*BRIDGE.format(name)[0])
+    for data in tensors[:6]:
+        scales = BRIDGE.scale(f"e2m1@row({name}:{rounding},absmax)", data)[0][:, 0]
+        for row, absmax in enumerate(np.abs(data).max(axis=1).tolist()):
+            expected = f.round_exact(Fraction(absmax) / 6, False, rounding, "sat")[0]
+            assert scales[row] == float(expected or 1)
 
 
 def test_given_scale(tensors):
@@ -246,25 +306,92 @@ def test_real_valued_bias(e, m, tensors):
         assert np.isclose(ours, theirs, rtol=1e-5, atol=1e-9).mean() > 0.999
 
 
-# Best-clip SQNR in dB over clips max 2^(-j/6), from the field's quantiser: uniform, N(0,1). Ours
-# may be up to half a dB better: int8s and e1m6 are by 0.45 on N(0,1), int6s by 0.31. (Another
-# sample has another maximum, so other clips; that this is the reason has not been shown.)
+# Best-clip SQNR in dB over clips max 2^(-j/6), 200,000 draws, by the field's quantiser: uniform,
+# N(0,1). FP8 versus INT8 (arXiv 2303.17951) has the question; the figures were computed apart.
 SQNR = {"int8s": (48.1, 40.1), "e1m6none": (48.1, 40.1), "e2m5none": (44.4, 42.6),
         "e3m4none": (38.4, 37.6), "e4m3none": (32.2, 31.6), "e5m2none": (25.9, 25.6),
         "int4s": (23.1, 18.8), "e1m2none": (23.1, 18.8), "e2m1none": (20.0, 18.9),
         "e3m0none": (15.8, 14.2), "int6s": (None, 29.5), "e2m3none": (None, 30.8),
         "e3m2none": (None, 25.6)}
+# The exact expectation on N(0,1), at the best of all clips, of the two that are further from it
+# than 0.2 dB: theirs was one draw, whose largest number sets the clips that are tried and whose
+# tail sets what they cut off. The worst place of the clips alone costs 0.20 and 0.16 dB.
+EXACT = {"int8s": 40.54, "e1m6none": 40.54, "int6s": 29.71}
+
+
+def values_of(name):
+    """A format's numbers, of which the largest is 1."""
+    bits = 1 + sum(int(digit) for digit in name if digit.isdigit()) - ("int" in name)
+    values = np.unique(BRIDGE.decode(name, np.arange(2**bits)).doubles())
+    return values / values[-1]
+
+
+def exact_sqnr(values, distribution):
+    """Of numbers rounded to the nearest value, by the integral over each value's cell."""
+    middle = (values[1:] + values[:-1]) / 2
+    if distribution == "uniform":
+        low, high = (np.clip(np.append(*pair), -1, 1) for pair in ((-1, middle), (middle, 1)))
+        noise = (((high - values)**3 - (low - values)**3) / 3).sum() / 2
+        return 10 * math.log10(1 / 3 / noise)
+    low, high = np.append(-40, middle), np.append(middle, 40)
+    mass = np.array([(math.erf(b / 2**.5) - math.erf(a / 2**.5)) / 2 for a, b in zip(low, high)])
+    at_low, at_high = (np.exp(-v * v / 2) / math.sqrt(2 * math.pi) for v in (low, high))
+    second = mass - high * at_high + low * at_low
+    return -10 * math.log10((values**2 * mass - 2 * values * (at_low - at_high) + second).sum())
+
+
+def measured(name, data):
+    """(SQNR in dB, clip) that Napier's search gives."""
+    data = data.astype(np.float32)[None, :]
+    scales, _, _, numbers = BRIDGE.scale(f"{name}@tensor(f32,mse)", data)
+    noise = np.square(numbers * scales.astype(np.float64) - data).mean()
+    top = {"int8s": 127, "int6s": 31, "int4s": 7}.get(name)
+    top = top or float(oracle.Format(*BRIDGE.format(name)[0]).largest)
+    return (10 * np.log10(np.square(data, dtype=np.float64).mean() / noise),
+            float(scales[0, 0]) * top)
+
+
+@pytest.fixture(scope="module")
+def quantiles():
+    """200,000 numbers that are spread as the distributions are: no chance, no draw."""
+    places = (np.arange(200000) + 0.5) / 200000
+    normal = statistics.NormalDist()
+    return {"uniform": 2 * places - 1,
+            "normal": np.array([normal.inv_cdf(p) for p in places.tolist()])}
 
 
 @pytest.mark.parametrize("name", SQNR)
-def test_sqnr(name):
-    random = np.random.default_rng(7)
-    samples = [random.uniform(-1, 1, (1, 200000)), random.standard_normal((1, 200000))]
-    for data, expected in zip(samples, SQNR[name]):
-        if expected is None:
+def test_sqnr(name, quantiles):
+    """To 0.2 dB of the table, and to 0.07 dB of the exact expectation at the clip found; the two
+    figures of the table that are further from the exact best are so by what EXACT says."""
+    for distribution, published in zip(("uniform", "normal"), SQNR[name]):
+        ours, clip = measured(name, quantiles[distribution])
+        assert abs(ours - exact_sqnr(values_of(name) * clip, distribution)) < 0.07
+        if published is None:
             continue
-        data = data.astype(np.float32)
-        scales, _, _, numbers = BRIDGE.scale(f"{name}@tensor(f32,mse)", data)
-        noise = np.square(numbers * scales.astype(np.float64) - data).mean()
-        ours = 10 * np.log10(np.square(data, dtype=np.float64).mean() / noise)
-        assert expected - 0.2 <= ours <= expected + 0.5
+        best = max(exact_sqnr(values_of(name) * c, distribution)
+                   for c in clip * np.exp2(np.arange(-8, 9) / 48))
+        if distribution == "normal" and name in EXACT:
+            assert abs(best - EXACT[name]) < 0.02 and best - published > 0.2
+            assert best - 0.25 < ours < best + 0.05
+        else:
+            assert abs(ours - published) < 0.2
+
+
+@pytest.mark.parametrize("name, e, m", [("int8s", 1, 6), ("e2m5none", 2, 5), ("e3m4none", 3, 4),
+                                        ("e4m3none", 4, 3), ("int4s", 1, 2), ("e2m1none", 2, 1),
+                                        ("e3m0none", 3, 0)])
+def test_sqnr_with_outliers(name, e, m):
+    """Student's t of 3 degrees, and N(0,1) with one in a thousand 20 times as large. What the best
+    clip gives depends on the draw's largest numbers (int8 on t: 16.5 and 23.7 dB of two draws), so
+    the figures are held to the field's quantiser on the same draw."""
+    random = np.random.default_rng(7)
+    outliers = random.standard_normal(50000)
+    outliers[::1000] *= 20
+    for draw in (random.standard_t(3, 50000), outliers):
+        data = draw.astype(np.float32).astype(np.float64)
+        ours, clip = measured(name, data)
+        theirs = [10 * np.log10(np.square(data).mean()
+                                / np.square(llm_fp4(data, e, m, c) - data).mean())
+                  for c in clip * np.exp2(np.arange(-1, 2) / 6)]
+        assert abs(ours - theirs[1]) < 0.01 and theirs[1] >= max(theirs) - 0.001

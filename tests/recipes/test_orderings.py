@@ -85,6 +85,18 @@ def test_mobilequant_is_worse_with_8_bit_results(evaluate, computed):
     assert figures["mobilequant"]["kl_mean"] < figures["mobilequant-full8"]["kl_mean"]
 
 
+def test_dyadic_requantisation_is_as_good_as_f32_scales(evaluate, computed, tmp_path):
+    """HAWQ-V3's m 2^-e of 31 bits moves next to no integer."""
+    plain = tmp_path / "plain.toml"
+    plain.write_text((RECIPES / "hawq-v3-dyadic.toml").read_text().replace("dyadic(", "result(")
+                     .replace('"hawq-v3-dyadic"', '"plain"'))
+    figures = evaluate(computed("hawq-v3-dyadic.toml", plain), "hawq-v3-dyadic.toml", str(plain),
+                       chunks=2)
+    assert figures["hawq-v3-dyadic"]["kl_mean"] == pytest.approx(figures["plain"]["kl_mean"],
+                                                                rel=0.03)
+    assert 0 < figures["plain"]["kl_mean"] < 1
+
+
 def test_fp8_activations_beat_int8_where_there_are_outliers(evaluate, outlier_model):
     plan = "*.weight -> x={}@row/w=e2m1@row; * -> f32"
     fp8, int8 = plan.format("e4m3"), plan.format("int8")

@@ -1,8 +1,15 @@
 """What an addition touches: a list of values, a preset or a named format is one entry of one file,
-a multiplier a file of its own and a line where multipliers are listed."""
+a multiplier a file of its own and a line of the registry. Held against the sources, and by adding
+one of each to a copy of them."""
+import ctypes
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,11 +47,87 @@ def test_an_entry_is_all_there_is(file, pattern):
         assert not elsewhere, f"{name} of {file} is named in {elsewhere} too"
 
 
-def test_a_multiplier_is_a_file_and_its_lines():
-    names = entries("multiplier.cpp", r"&k_(\w+)_multiplier,")
+def test_a_multiplier_is_a_file_and_a_line():
+    names = re.findall(r"^NAPIER_MULTIPLIER\((\w+)\)$",
+                       (NUMERICS / "multipliers" / "registry.inc").read_text(), re.MULTILINE)
     assert "table" in names
     for name in names:
         own = NUMERICS / "multipliers" / f"{name}.cpp"
-        listed = {NUMERICS / "multiplier.cpp", NUMERICS / "multipliers" / "families.hpp"}
         found = set(files_with(f"k_{name}_multiplier"))
-        assert own in found and found <= listed | {own}, (name, found)
+        # The default is spelt out where a Multiplier is made of nothing.
+        assert own in found and found <= {own, NUMERICS / "multiplier.cpp"}, (name, found)
+        assert name == "exact" or found == {own}, (name, found)
+
+
+# A number format, a list, a multiplier that doubles the exact product, and a preset that has all.
+ADDITIONS = {
+    "formats.cpp": ("constexpr std::array k_formats = {",
+                    'NamedFormat{"samplefloat", ieee(3, 1), "", "a sample"},'),
+    "codebooks.cpp": ("Codebooks make_codebooks() {\n  return {",
+                      '{"samplelist", {-3, 0, 1, 5}, "a sample"},'),
+    "presets.cpp": ("constexpr std::array k_presets = {",
+                    'Preset{"sample", "x=samplefloat/w=samplelist/mul=sample", "a sample"},'),
+    "multipliers/registry.inc": ("NAPIER_MULTIPLIER(table)", "NAPIER_MULTIPLIER(sample)"),
+}
+MULTIPLIER = """
+#include "families.hpp"
+
+namespace napier {
+
+const MultiplierFamily k_sample_multiplier = {
+    .name = "sample",
+    .summary = "twice the product",
+    .parameters = {},
+    .resolve = [](std::span<int>, const Operand&, const Operand&) {},
+    .multiply = [](std::span<const int>, const Dyadic& x, const Dyadic& w) {
+      return (x * w).scaled(1);
+    },
+    .form = [](std::span<const int>) { return ProductForm{}; },
+    .rounds_by_default = false,
+};
+
+}  // namespace napier
+"""
+
+
+@pytest.fixture(scope="module")
+def sample(build_dir, tmp_path_factory):
+    """The bridge of tests/numerics over numerics to which ADDITIONS were made, each one line."""
+    folder = tmp_path_factory.mktemp("sample")
+    numerics = folder / "src" / "numerics"
+    shutil.copytree(NUMERICS, numerics)
+    for file, (after, line) in ADDITIONS.items():
+        before = (numerics / file).read_text()
+        assert before.count(after) == 1
+        (numerics / file).write_text(before.replace(after, f"{after}\n{line}"))
+    (numerics / "multipliers" / "sample.cpp").write_text(MULTIPLIER)
+    changed = [path for path in sorted(numerics.glob("**/*")) if path.is_file()
+               and (not (NUMERICS / path.relative_to(numerics)).exists() or path.read_text()
+                    != (NUMERICS / path.relative_to(numerics)).read_text())]
+    assert len(changed) == len(ADDITIONS) + 1
+    # What was changed is compiled, and multiplier.cpp, which the registry is a part of; the rest is
+    # the build's.
+    compiled = [path for path in changed if path.suffix == ".cpp"] + [numerics / "multiplier.cpp"]
+    [archive] = (path for path in build_dir.glob("**/libnapier_numerics.a"))
+    library = folder / "sample.so"
+    subprocess.run(
+        [os.environ.get("CXX", "c++"), "-std=c++20", "-O0", "-fPIC", "-shared", "-Wall",
+         f"-I{folder / 'src'}", f"-I{ROOT / 'include'}", f"-I{ROOT / 'src'}",
+         str(ROOT / "tests" / "numerics" / "bridge.cpp"), *map(str, compiled), str(archive),
+         "-o", str(library)], check=True, capture_output=True, text=True)
+    sys.path.insert(0, str(ROOT / "tests" / "numerics"))
+    import bridge
+    return bridge.Bridge(library)
+
+
+def test_a_sample_addition_is_four_lines_and_a_file(sample):
+    """They are in every list, read and print, and compute."""
+    assert "samplefloat" in sample.formats() and "samplelist" in sample.formats("listed")
+    assert "sample" in sample.multipliers() and "sample" in sample.presets()
+    assert list(sample.decode("samplefloat", [0b00110, 0b10001]).doubles()) == [1.0, -0.125]
+    assert list(sample.decode("samplelist", sample.encode("samplelist", [-1.6, 2.9, 3.1]))
+                .doubles()) == [-3, 1, 5]
+    products = sample.multiply("sample", [0b00111, 0b10110], [3, 0])  # 1.5 * 5, -1 * -3
+    assert list(products.doubles()) == [15.0, 6.0]
+    with pytest.raises(ValueError, match="did you mean 'samplelist'"):
+        sample.decode("samplelisd", [0])

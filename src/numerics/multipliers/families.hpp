@@ -5,11 +5,9 @@
 
 namespace napier {
 
-extern const MultiplierFamily k_exact_multiplier;
-extern const MultiplierFamily k_lmul_multiplier;
-extern const MultiplierFamily k_mitchell_multiplier;
-extern const MultiplierFamily k_realm_multiplier;
-extern const MultiplierFamily k_table_multiplier;
+#define NAPIER_MULTIPLIER(name) extern const MultiplierFamily k_##name##_multiplier;
+#include "registry.inc"
+#undef NAPIER_MULTIPLIER
 
 // The mantissa of a number as a 64-bit fraction, truncated to `bits` bits.
 constexpr uint64_t kept_mantissa(const Dyadic& value, int bits) {

@@ -56,7 +56,7 @@ void run(StepContext& context) {
     const std::vector<float>* factors = nullptr;
     for (Treatment& treatment : m.rule.treatments) {
       if (treatment.kind == TreatmentKind::equalise) factors = &treatment.numbers->factors;
-      if (treatment.kind == TreatmentKind::result && is_per_tensor(treatment.operand)) {
+      if (takes_operand(treatment.kind) && is_per_tensor(treatment.operand)) {
         if (from == "minmax") {
           fix_range(treatment.operand, statistics.result_least, statistics.result_greatest);
         } else {
