@@ -71,7 +71,7 @@ TEST(Equivalence, EveryPairOfEightBitCodes) {
 
 TEST(Equivalence, WiderFormatsAndEveryAccumulator) {
   if (!has_simulator()) GTEST_SKIP() << "SKIPPED: needs iverilog, or verilator for the long tier";
-  const int64_t count = test::full_tier() ? 1000000 : 2000;
+  const int64_t count = test::full_tier() ? 1000000 : 1200;
   for (const Case& c : {Case{"bf16", UnitKind::same},
                         Case{"bf16", UnitKind::step},
                         Case{"f16", UnitKind::step},
@@ -126,7 +126,7 @@ constexpr Case k_sums[] = {{"fp8_e4m3/acc=f32(align=16,extra=2)", UnitKind::dot}
 TEST(Equivalence, SumsAlignedAndInFixedPoint) {
   if (!has_simulator()) GTEST_SKIP() << "SKIPPED: needs iverilog, or verilator for the long tier";
   for (const Case& c : k_sums) {
-    check(c.arithmetic, c.kind, test::full_tier() ? 1000000 : 1000, !test::full_tier());
+    check(c.arithmetic, c.kind, test::full_tier() ? 1000000 : 600, !test::full_tier());
   }
 }
 
