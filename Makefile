@@ -8,7 +8,7 @@
 #   make python-bench                     its speed against C++'s and PyTorch's
 #   make wheel                            a wheel of it in build/dist
 #   make study                            trains under arithmetics, hours; goes on where it was
-#   make hw                              circuits: simulated, synthesised, area, delay, energy
+#   make hw                               circuits: simulated, synthesised, area, delay, energy
 #   make build | bench | format | setup | clean
 
 JOBS  := $(shell nproc)
@@ -84,24 +84,8 @@ python-bench: configure
 wheel: setup
 	@scripts/build_wheel.sh
 
-HW_TOOLS := yosys sta iverilog
-HW_DOTS := fp8_e4m3/acc=f32(align=16,extra=2),lmul-e4m3/acc=f32(align=16,extra=2),int8
-HW_ARITH := f32,bf16,fp8_e4m3,fp8_e5m2,int8,lmul-m4,lmul-m3,lmul-e4m3
 hw:
-	@scripts/setup.sh --hw || true
-	@for tool in $(HW_TOOLS); do command -v $$tool >/dev/null || { \
-	  echo "make hw: skipped, $$tool is not installed" >&2; exit 0; }; done; \
-	mkdir -p build && { cmake --preset release >build/configure.log 2>&1 || \
-	  { cat build/configure.log >&2; exit 1; }; } && \
-	cmake --build --preset release --target napier && \
-	build/napier hw check --icarus --vectors 20000 --arith $(HW_ARITH) --unit wide,step && \
-	build/napier hw check --icarus --vectors 2000 --arith '$(HW_DOTS)' --unit dot --pipelined && \
-	build/napier hw report --vectors 500 --repeats 2 --delay 0 --arith $(HW_ARITH) \
-	  --unit wide,step && \
-	build/napier hw report --vectors 200 --repeats 1 --delay equal --unit step \
-	  --arith bf16,fp8_e4m3,lmul-m4,lmul-e4m3 && \
-	build/napier hw report --vectors 100 --repeats 1 --delay 0 --unit dot --pipelined \
-	  --arith '$(HW_DOTS)'
+	@scripts/hardware.sh
 
 format:
 	@find $(wildcard src include tests bench) \( -name '*.[ch]pp' -o -name '*.h' \) \

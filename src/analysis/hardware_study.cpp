@@ -19,9 +19,11 @@ Operand integer_operand(int bits) {
   return parse_arithmetic(fmt::format("x=e0m{}@row", bits - 1)).x;
 }
 
+// `smallest` is the unit's least area with that seed.
 Synthesis synthesise_within(const HardwareUnit& unit, const Technology& technology, double target,
-                            uint64_t seed, const WorkFolder& folder, bool& missed) {
-  Synthesis best = synthesise(unit, technology, Aim::area, 0, seed, folder);
+                            const Synthesis& smallest, uint64_t seed, const WorkFolder& folder,
+                            bool& missed) {
+  Synthesis best = smallest;
   missed = target > 0 && best.delay > target;
   if (!missed) return best;
   // abc misses its own targets: more is asked than is wanted, and what comes of it is measured.
@@ -29,14 +31,17 @@ Synthesis synthesise_within(const HardwareUnit& unit, const Technology& technolo
     Aim aim;
     double part;
   };
+  std::optional<Aim> met;
   for (const auto [aim, part] : {Try{Aim::sized, 0.9}, Try{Aim::sized, 0.5}, Try{Aim::speed, 0.9},
                                  Try{Aim::speed, 0.5}, Try{Aim::speed, 0.1}}) {
+    if (met == aim) continue;  // to ask for more would cost more
     Synthesis found = synthesise(unit, technology, aim, part * target, seed, folder);
     const bool meets = found.delay <= target;
     if (meets ? missed || found.area < best.area : missed && found.delay < best.delay) {
       best = std::move(found);
     }
     missed = missed && !meets;
+    if (meets) met = aim;
   }
   return best;
 }
@@ -64,14 +69,19 @@ MeanAndDeviation spread_of(const std::vector<double>& values) {
   return spread;
 }
 
-// Synthesises, checks and measures as often as the row repeats.
+// Synthesises, checks and measures as often as the row repeats. `smallest` keeps least areas, by
+// seed.
 void measure(const HardwareUnit& unit, const Technology& technology, const Stimulus& stimulus,
-             const WorkFolder& folder, HardwareRow& row) {
+             const WorkFolder& folder, std::vector<Synthesis>& smallest, HardwareRow& row) {
   std::vector<double> area, delay, pj, glitch_free;
   for (int i = 0; i < row.repeats; ++i) {
+    const auto seed = static_cast<uint64_t>(i);
+    if (smallest.size() <= seed) {
+      smallest.push_back(synthesise(unit, technology, Aim::area, 0, seed, folder));
+    }
     bool missed = false;
     const Synthesis synthesis =
-        synthesise_within(unit, technology, row.target, static_cast<uint64_t>(i), folder, missed);
+        synthesise_within(unit, technology, row.target, smallest[seed], seed, folder, missed);
     const Equivalence equal =
         check_equivalence(unit, netlist_verilog(synthesis, technology), stimulus, folder, true);
     if (equal.mismatches > 0) {
@@ -126,12 +136,15 @@ Stimulus operations_of(const std::string& arith, const HardwareUnit& unit,
            ((uint64_t{1} << bits) - 1);
   };
   std::optional<HardwareUnit> step;
-  if (unit.kind() == UnitKind::add) step = make_unit(arith, UnitKind::step);
+  if (unit.kind() == UnitKind::add || unit.kind() == UnitKind::round) {
+    step = make_unit(arith, UnitKind::step);
+  }
   Stimulus stimulus;
   stimulus.lanes = static_cast<size_t>(unit.lanes());
   std::vector<uint64_t> x_lanes, w_lanes;
   for (const OperandBlock& block : blocks) {
-    const std::vector<double> x = quantise_rows(x_operand, block.x, block.k).values;
+    const QuantisedRows x_rows = quantise_rows(x_operand, block.x, block.k);
+    const std::vector<double>& x = x_rows.values;
     const std::vector<double> w = quantise_rows(w_operand, block.w, block.k).values;
     for (int64_t j = 0; j < block.w_rows(); ++j) {
       const int64_t i = j % block.x_rows();
@@ -146,7 +159,15 @@ Stimulus operations_of(const std::string& arith, const HardwareUnit& unit,
         const uint64_t x_code = code(x_operand, x[at_x]);
         const uint64_t w_code = code(w_operand, w[at_w]);
         switch (unit.kind()) {
-          case UnitKind::convert: stimulus.add(std::bit_cast<uint32_t>(block.x[at_x]), 0, 0); break;
+          case UnitKind::convert: {  // of integers, what is left once the scale is divided away
+            const float scale = is_integer ? std::ldexp(x_rows.scales[at_x], 2 - bits) : 1.0f;
+            stimulus.add(std::bit_cast<uint32_t>(block.x[at_x] / scale), 0, 0);
+            break;
+          }
+          case UnitKind::round:
+            sum = step->evaluate(x_code, w_code, sum);
+            stimulus.add(sum, 0, 0);
+            break;
           case UnitKind::add:  // the product, rounded, and the sum so far
             stimulus.add(step->evaluate(x_code, w_code, 0), sum, 0);
             sum = step->evaluate(x_code, w_code, sum);
@@ -193,6 +214,7 @@ std::vector<HardwareRow> study_hardware(const std::vector<UnitRequest>& units,
     const Technology technology = load_technology(path, folder);
     const std::string name = technology_name(path);
     std::map<UnitKind, double> equal;  // ns, by kind
+    std::vector<std::vector<Synthesis>> smallest(units.size());
     for (const double delay : options.delays) {
       for (size_t u = 0; delay == k_equal_delay && u < units.size(); ++u) {
         say(name + ", fastest " + made[u].name());
@@ -208,11 +230,12 @@ std::vector<HardwareRow> study_hardware(const std::vector<UnitRequest>& units,
         row.timing = units[u].timing;
         row.lanes = unit.lanes();
         row.technology = name;
+        row.delay_asked = delay;
         row.target = delay == k_equal_delay ? equal[units[u].kind] : delay;
         row.repeats = options.repeats;
         measure(unit, technology,
                 operations_of(units[u].arith, unit, blocks, static_cast<size_t>(options.vectors)),
-                folder, row);
+                folder, smallest[u], row);
         rows.push_back(std::move(row));
       }
     }
@@ -220,35 +243,55 @@ std::vector<HardwareRow> study_hardware(const std::vector<UnitRequest>& units,
   return rows;
 }
 
-std::string price_toml(const std::vector<HardwareRow>& rows, const std::string& name,
-                       const std::string& title, const std::string& source) {
+std::string price_toml(const std::vector<HardwareRow>& rows, const HardwareOptions& options,
+                       const std::string& operands) {
+  const double delay = options.delays.front();
+  const std::string& technology = rows.front().technology;
   std::string text = fmt::format(
-      "# Written by napier hw report --prices.\nname = \"{}\"\ntitle = "
-      "\"{}\"\nsource = \"{}\"\n",
-      name, title, source);
+      "# Written by napier hw report --prices.\nname = \"{}\"\ntitle = \"{}, {}, glitch-free, no "
+      "wires, clock or leakage\"\nsource = \"napier hw report: yosys, abc, OpenSTA and Icarus on "
+      "{}; {} {} operands\"\n",
+      technology.substr(0, technology.find('_')), technology,
+      delay == 0               ? "least area"
+      : delay == k_equal_delay ? "made for the delay that the slowest of a kind needs"
+                               : fmt::format("made for {} ns", delay),
+      technology, options.vectors, operands);
   std::vector<std::string> written;
   for (const HardwareRow& row : rows) {
-    const bool is_integer = make_unit(row.arith, UnitKind::add).is_integer();
+    if (row.delay_asked != delay) continue;
+    const bool is_integer = make_unit(row.arith, UnitKind::wide).is_integer();
     PriceKey key;
-    if (row.kind == UnitKind::wide) {
-      key = is_integer ? PriceKey{Operation::multiply, "exact", row.arith}
-                       : multiply_key(parse_arithmetic(row.arith));
-    } else if (row.kind == UnitKind::add) {
-      key = {
-          Operation::add, "",
-          is_integer ? "int32" : format_name(parse_arithmetic(row.arith).accumulator.cast.format)};
-    } else if (row.kind == UnitKind::convert) {
-      key = {Operation::convert, "", format_name(parse_arithmetic(row.arith).x.cast.format)};
-    } else {
-      continue;
+    switch (row.kind) {
+      case UnitKind::wide:
+        key = is_integer ? PriceKey{Operation::multiply, "exact", row.arith}
+                         : multiply_key(parse_arithmetic(row.arith));
+        break;
+      case UnitKind::step:
+      case UnitKind::dot:
+        key = is_integer ? PriceKey{Operation::step, "exact", row.arith + "+int32"}
+                         : step_key(parse_arithmetic(row.arith));
+        break;
+      case UnitKind::add:
+        key = {Operation::add, "",
+               is_integer ? "int32"
+                          : format_name(parse_arithmetic(row.arith).accumulator.cast.format)};
+        break;
+      case UnitKind::convert:
+        key = {Operation::convert, "",
+               is_integer ? row.arith : format_name(parse_arithmetic(row.arith).x.cast.format)};
+        break;
+      default: continue;
     }
     if (std::find(written.begin(), written.end(), to_string(key)) != written.end()) continue;
     written.push_back(to_string(key));
     text += fmt::format("\n[[price]]\noperation = \"{}\"\n", operation_name(key.operation));
     if (!key.family.empty()) text += fmt::format("family = \"{}\"\n", key.family);
-    text += fmt::format("format = \"{}\"\npj = {:.5g}\nspread = {:.3g}\n", key.format,
-                        row.pj_glitch_free.mean, row.pj_glitch_free.deviation);
-    text += fmt::format("note = \"{:.5g} with glitches\"\n", row.pj.mean);
+    text +=
+        fmt::format("format = \"{}\"\npj = {:.5g}\nspread = {:.3g}\n", key.format,
+                    row.pj_glitch_free.mean / row.lanes, row.pj_glitch_free.deviation / row.lanes);
+    text += fmt::format("note = \"{}{:.5g} with glitches\"\n",
+                        row.lanes > 1 ? fmt::format("1/{} of a dot; ", row.lanes) : "",
+                        row.pj.mean / row.lanes);
   }
   return text;
 }

@@ -17,8 +17,8 @@ struct HardwareOptions {
   std::vector<std::string> technologies;  // liberty files
   int vectors = 1000;                     // operations that energy is measured over
   int repeats = 3;                        // syntheses, with names shuffled
-  // What each unit is made for: 0, least area; above, so many ns, with the least area that meets
-  // them; k_equal_delay, as many ns as the slowest unit of a kind needs at its fastest.
+  // What each unit is made for: 0, least area; above, so many ns, with the least area that is found
+  // to meet them; k_equal_delay, as many ns as the slowest unit of a kind needs at its fastest.
   std::vector<double> delays = {0};
   uint64_t seed = 1614;
   std::function<void(std::string_view what, double done)> on_progress;
@@ -39,7 +39,8 @@ struct HardwareRow {
   Timing timing = Timing::combinational;
   int lanes = 1;  // products an operation
   std::string technology;
-  double target = 0;  // ns to be met; 0: least area
+  double delay_asked = 0;  // of the options' delays
+  double target = 0;       // ns to be met; 0: least area
   int repeats = 0;
   int missed = 0;  // syntheses that do not meet the target
   double cells = 0;
@@ -67,8 +68,10 @@ std::vector<HardwareRow> study_hardware(const std::vector<UnitRequest>& units,
                                         const std::vector<OperandBlock>& blocks,
                                         const HardwareOptions& options);
 
-// Prices from rows of kinds wide, add and convert (glitch-free, as of pipelined units), as TOML.
-std::string price_toml(const std::vector<HardwareRow>& rows, const std::string& name,
-                       const std::string& title, const std::string& source);
+// Prices from the rows of the first of the options' delays (glitch-free, as of pipelined units), as
+// TOML: multiplications of kind wide, additions, conversions, and steps of kinds step and dot, a
+// product each.
+std::string price_toml(const std::vector<HardwareRow>& rows, const HardwareOptions& options,
+                       const std::string& operands);
 
 }  // namespace napier

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <numbers>
@@ -87,6 +88,35 @@ std::vector<OperandBlock> draw_blocks(const OperandLaw& law, int64_t blocks, int
     for (float& value : block.w) value = law.draw(random);
   }
   return result;
+}
+
+std::vector<OperandBlock> draw_windows(std::span<const OperandBlock> blocks, int64_t count,
+                                       int64_t k, uint64_t seed) {
+  std::mt19937_64 random(seed);
+  const auto below = [&](int64_t n) {
+    return static_cast<int64_t>(random() % static_cast<uint64_t>(n));
+  };
+  std::vector<size_t> order(blocks.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::vector<OperandBlock> windows;
+  for (size_t i = 0; static_cast<int64_t>(windows.size()) < count; ++i) {
+    if (i % order.size() == 0) {
+      for (size_t j = order.size(); j > 1; --j) {
+        std::swap(order[j - 1], order[static_cast<size_t>(below(static_cast<int64_t>(j)))]);
+      }
+    }
+    const OperandBlock& block = blocks[order[i % order.size()]];
+    OperandBlock window;
+    window.k = std::min(k, block.k);
+    const auto first = static_cast<size_t>(below(block.k - window.k + 1));
+    const auto length = static_cast<size_t>(window.k);
+    const auto x = block.x_row(below(block.x_rows())).subspan(first, length);
+    const auto w = block.w_row(below(block.w_rows())).subspan(first, length);
+    window.x.assign(x.begin(), x.end());
+    window.w.assign(w.begin(), w.end());
+    windows.push_back(std::move(window));
+  }
+  return windows;
 }
 
 }  // namespace napier

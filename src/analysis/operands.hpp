@@ -47,4 +47,9 @@ struct OperandBlock {
 std::vector<OperandBlock> draw_blocks(const OperandLaw& law, int64_t blocks, int64_t x_rows,
                                       int64_t w_rows, int64_t k, uint64_t seed);
 
+// `count` blocks of one row each, of at most `k` elements: parts of random rows, of the blocks in a
+// shuffled order, so that few windows are of many blocks. The same for the same seed.
+std::vector<OperandBlock> draw_windows(std::span<const OperandBlock> blocks, int64_t count,
+                                       int64_t k, uint64_t seed);
+
 }  // namespace napier

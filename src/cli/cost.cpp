@@ -34,7 +34,7 @@ std::string energy_report(CostArguments& arguments) {
   if (!arguments.free.empty()) {
     for (const std::string& name : split_list(arguments.free)) {
       const auto operation = parse_operation(name);
-      if (!operation) {
+      if (!operation || *operation == Operation::step) {
         throw Error("--free: '" + name +
                     "' is no operation: give multiply, add, convert, dram, sram or register");
       }

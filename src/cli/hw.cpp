@@ -85,15 +85,16 @@ void run_check(const HwArguments& arguments) {
 std::vector<OperandBlock> operands_for(const HwArguments& arguments,
                                        const std::vector<UnitRequest>& requests,
                                        std::string& name) {
+  constexpr int64_t row = 64;  // products that a sum runs over
+  int64_t lanes = 1;
+  for (const UnitRequest& request : requests) {
+    lanes = std::max<int64_t>(lanes, make_unit(request.arith, request.kind).lanes());
+  }
+  const int64_t rows = arguments.options.vectors * lanes / row + 1;
   if (arguments.model.empty()) {
     const OperandLaw law = parse_operand_law(arguments.law);
     name = to_string(law);
-    int64_t lanes = 1;
-    for (const UnitRequest& request : requests) {
-      lanes = std::max<int64_t>(lanes, make_unit(request.arith, request.kind).lanes());
-    }
-    const int64_t rows = arguments.options.vectors * lanes / 64 + 1;
-    return draw_blocks(law, rows, 1, 1, 64, arguments.options.seed);
+    return draw_blocks(law, rows, 1, 1, row, arguments.options.seed);
   }
   if (arguments.text.empty()) {
     throw Error("a model's operands are captured while it reads a text: give --text FILE");
@@ -107,15 +108,14 @@ std::vector<OperandBlock> operands_for(const HwArguments& arguments,
   for (CapturedMatmul& matmul :
        capture_operands(model, model.tokenise(text, true, false), capture)) {
     if (!glob_matches(arguments.matmul, matmul.name)) continue;
-    // A few rows of each, so that all have their part.
-    blocks.push_back(std::move(matmul.blocks.front()));
+    for (OperandBlock& block : matmul.blocks) blocks.push_back(std::move(block));
   }
   if (blocks.empty()) {
     throw Error("--matmul: '" + arguments.matmul + "' is none of the model's matrix products");
   }
   name =
       std::filesystem::path(arguments.model).filename().string() + "'s (" + arguments.matmul + ")";
-  return blocks;
+  return draw_windows(blocks, rows, row, arguments.options.seed);
 }
 
 double delay_of(const std::string& text) {
@@ -162,12 +162,7 @@ void run_report(HwArguments& arguments) {
                : arguments.result.csv ? hardware_csv(rows)
                                       : hardware_table(rows, options, operands));
   if (prices) {
-    const std::string& technology = rows.front().technology;
-    prices->write(price_toml(
-        rows, technology.substr(0, technology.find('_')),
-        technology + ", least area, glitch-free, no wires, clock or leakage",
-        fmt::format("napier hw report: yosys, abc, OpenSTA and Icarus on {}; {} {} operands",
-                    technology, options.vectors, operands)));
+    prices->write(price_toml(rows, options, operands));
   }
 }
 
@@ -180,7 +175,7 @@ void add_units(CLI::App& command, HwArguments& arguments, const char* arith_help
   command.add_option("--arith", arguments.arithmetics, arith_help)->required()->type_name("LIST");
   command
       .add_option("--unit", arguments.kinds,
-                  "kinds of unit: raw, same, wide, step, dot, add, convert")
+                  "kinds of unit: raw, same, wide, step, dot, add, convert, round")
       ->type_name("LIST")
       ->capture_default_str();
   add_pipelined(command, arguments);
@@ -203,7 +198,7 @@ void add_hw(CLI::App& app) {
   part->add_option("arith", verilog->arithmetics, "an arithmetic, or int2 to int16")
       ->required()
       ->type_name("ARITH");
-  part->add_option("--unit", verilog->kinds, "raw, same, wide, step, dot, add or convert")
+  part->add_option("--unit", verilog->kinds, "raw, same, wide, step, dot, add, convert or round")
       ->capture_default_str();
   add_pipelined(*part, *verilog);
   part->add_option("--output", verilog->result.output, "write there instead of stdout")
@@ -244,7 +239,8 @@ void add_hw(CLI::App& app) {
   part->add_option("--text", report->text, "what the model reads meanwhile")->type_name("FILE");
   part->add_option("--matmul", report->matmul, "of which matrix products, a pattern as in plans")
       ->capture_default_str();
-  part->add_option("--prices", report->prices, "also write a table of prices for napier cost")
+  part->add_option("--prices", report->prices,
+                   "also write a table of prices for napier cost, of the first --delay")
       ->type_name("FILE");
   add_result(*part, report->result, "print JSON");
   part->footer("Example: napier hw report --arith f32,bf16,fp8_e4m3,lmul-m4,int8 --unit wide,step");

@@ -47,6 +47,26 @@ class Ledger {
     return price.pj;
   }
 
+  // What adding a product to a sum costs: what a circuit that does both takes beyond the product
+  // alone, or the addition by itself, by the first table that has one of the two.
+  double accumulation(Arithmetic arithmetic) {
+    if (options_->free.contains(Operation::add)) return 0;
+    Accumulator& accumulator = arithmetic.accumulator;
+    accumulator.chunk = 0;
+    accumulator.outer.reset();
+    const PriceKey product = multiply_key(arithmetic);
+    const PriceKey step = step_key(arithmetic);
+    const PriceKey add = {Operation::add, "", format_name(accumulator.cast.format)};
+    const PriceTable* table = prices_->first_with({step, accumulator.is_plain() ? add : step});
+    if (table && table->find(step) && table->find(product)) {
+      return std::max(0.0, (*this)(step)-table->find(product)->pj);
+    }
+    if (accumulator.is_plain()) return (*this)(add);
+    if (!table) return (*this)(step);  // which says that it is missing
+    throw Error("the table " + table->name + " prices '" + to_string(step) + "' and not '" +
+                to_string(product) + "'");
+  }
+
  private:
   const Prices* prices_;
   const CostOptions* options_;
@@ -78,11 +98,8 @@ RoleCost cost_of_matmul(const MatmulWork& work, const Arithmetic& arithmetic, Le
   }
 
   const Accumulator& accumulator = arithmetic.accumulator;
-  if (accumulator.is_exact || accumulator.align != 0) {
-    throw Error(cost.arithmetic + ": no table has a price of exact or aligned sums");
-  }
   counts.additions = work.multiplications;
-  energy.accumulate = work.multiplications * add_price(accumulator.cast.format);
+  energy.accumulate = work.multiplications * price.accumulation(arithmetic);
   if (accumulator.chunk > 0) {
     const double chunks = work.outputs * std::ceil(work.sum_length / accumulator.chunk);
     counts.additions += chunks;

@@ -68,7 +68,8 @@ struct ModelCost {
   std::vector<std::string> tables;  // of each of them
 };
 
-// For each matrix multiplication: its products and sums; activations (and what is new in the cache)
+// For each matrix multiplication: its products and sums (a sum where a table prices steps: what the
+// step takes beyond the product); activations (and what is new in the cache)
 // converted from f32 once, weights beforehand; scaled operands multiplied by their scale's
 // reciprocal, sums by their scales, in f32. Bytes: DRAM, each weight once a step (so a batch-th of
 // it a token), the sequence's cache once, its new entry written. SRAM, the same and activations

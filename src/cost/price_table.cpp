@@ -24,6 +24,7 @@ struct OperationName {
 constexpr std::array k_operations = {
     OperationName{Operation::multiply, "multiply"},
     OperationName{Operation::add, "add"},
+    OperationName{Operation::step, "step"},
     OperationName{Operation::convert, "convert"},
     OperationName{Operation::dram, "dram"},
     OperationName{Operation::sram, "sram"},
@@ -32,9 +33,22 @@ constexpr std::array k_operations = {
 
 bool moves_bytes(Operation operation) { return operation >= Operation::dram; }
 
-// The canonical spelling of a format, or of two with a star between; what this build does not know
-// stays as it is written.
+bool multiplies(Operation operation) {
+  return operation == Operation::multiply || operation == Operation::step;
+}
+
+// The canonical spelling of a format, of two with a star between, or of these and an accumulator
+// with a plus between; what this build does not know stays as it is written.
 std::string canonical(const std::string& format) {
+  const size_t plus = format.find('+');
+  if (plus != format.npos) {
+    std::string sum = format.substr(plus + 1);
+    try {
+      sum = to_string(parse_arithmetic("acc=" + sum).accumulator);
+    } catch (const ParseError&) {
+    }
+    return canonical(format.substr(0, plus)) + "+" + sum;
+  }
   const size_t star = format.find('*');
   if (star != format.npos) {
     return canonical(format.substr(0, star)) + "*" + canonical(format.substr(star + 1));
@@ -56,7 +70,7 @@ Price parse_price(const toml::table& entry, const PriceTable& table, const std::
   const auto found = parse_operation(operation);
   if (!found) {
     throw Error(where + ": '" + operation +
-                "' is no operation: give multiply, add, convert, dram, sram or register");
+                "' is no operation: give multiply, add, step, convert, dram, sram or register");
   }
   price.key = {*found, text_of(entry, "family", ""), canonical(text_of(entry, "format", ""))};
   const std::string name = to_string(price.key);
@@ -64,10 +78,10 @@ Price parse_price(const toml::table& entry, const PriceTable& table, const std::
     throw Error(where + ": the price of " + name +
                 (moves_bytes(*found) ? " is of a byte and takes no format" : " needs a format"));
   }
-  if (price.key.family.empty() == (*found == Operation::multiply)) {
+  if (price.key.family.empty() == multiplies(*found)) {
     throw Error(where + ": the price of " + name +
-                (*found == Operation::multiply ? " needs a family of multipliers"
-                                               : " takes no family of multipliers"));
+                (multiplies(*found) ? " needs a family of multipliers"
+                                    : " takes no family of multipliers"));
   }
   price.pj = entry["pj"].value_or(-1.0);
   price.spread = entry["spread"].value_or(0.0);
@@ -134,6 +148,13 @@ PriceKey multiply_key(const Arithmetic& arithmetic) {
   return {Operation::multiply, family + (is_formula ? "-formula" : ""), x == w ? x : x + "*" + w};
 }
 
+PriceKey step_key(const Arithmetic& arithmetic) {
+  PriceKey key = multiply_key(arithmetic);
+  key.operation = Operation::step;
+  key.format += "+" + to_string(arithmetic.accumulator);
+  return key;
+}
+
 const Price* PriceTable::find(const PriceKey& key) const {
   const PriceKey wanted = {key.operation, key.family, canonical(key.format)};
   const auto found = std::find_if(prices.begin(), prices.end(),
@@ -198,6 +219,15 @@ Prices::Prices(std::string_view list) {
   }
 }
 
+const PriceTable* Prices::first_with(std::initializer_list<PriceKey> keys) const {
+  for (const PriceTable& table : tables_) {
+    for (const PriceKey& key : keys) {
+      if (table.find(key)) return &table;
+    }
+  }
+  return nullptr;
+}
+
 const Price& Prices::operator()(const PriceKey& key) const {
   std::string names;
   for (const PriceTable& table : tables_) {
@@ -208,7 +238,8 @@ const Price& Prices::operator()(const PriceKey& key) const {
       "no price of '" + to_string(key) + "' in " + names +
       ": name a further table with --prices that has one, or leave such operations out with "
       "--free " +
-      std::string(operation_name(key.operation)));
+      std::string(
+          operation_name(key.operation == Operation::step ? Operation::add : key.operation)));
 }
 
 }  // namespace napier

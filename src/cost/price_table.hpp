@@ -1,6 +1,7 @@
 // What an operation costs, and who says so.
 #pragma once
 
+#include <initializer_list>
 #include <optional>
 #include <span>
 #include <string>
@@ -14,6 +15,7 @@ namespace napier {
 enum class Operation : uint8_t {
   multiply,       // two operands of a format, by a family of multipliers
   add,            // into a sum of a format
+  step,           // a product and its addition to a sum, in one circuit
   convert,        // an f32 into a format
   dram,           // a byte read or written
   sram,           // a byte, of a large on-chip memory (L2)
@@ -27,7 +29,9 @@ std::optional<Operation> parse_operation(std::string_view name);
 struct PriceKey {
   Operation operation = Operation::multiply;
   std::string family;  // "exact", "lmul", "lmul-formula", "mitchell"
-  std::string format;  // "f32", or "e4m3fn*e2m1fn" where the operands differ
+  // "f32", or "e4m3fn*e2m1fn" where the operands differ; of a step with the accumulator:
+  // "e4m3fn+f32(align=16,extra=2)".
+  std::string format;
 
   bool operator==(const PriceKey&) const = default;
 };
@@ -35,6 +39,8 @@ struct PriceKey {
 std::string to_string(const PriceKey& key);
 // The multiplication that an arithmetic does, its product's rounding aside.
 PriceKey multiply_key(const Arithmetic& arithmetic);
+// The same and its accumulation.
+PriceKey step_key(const Arithmetic& arithmetic);
 
 struct Price {
   PriceKey key;
@@ -71,6 +77,8 @@ class Prices {
 
   // Throws Error, saying what is missing where, if no table has it: nothing is guessed.
   const Price& operator()(const PriceKey& key) const;
+  // The first table that has a price of any of the keys; null if none has.
+  const PriceTable* first_with(std::initializer_list<PriceKey> keys) const;
   std::span<const PriceTable> tables() const { return tables_; }
 
  private:

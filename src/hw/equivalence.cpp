@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstdio>
 #include <cstdlib>
 #include <random>
@@ -121,6 +122,26 @@ Stimulus make_vectors(const HardwareUnit& unit, int64_t count, uint64_t seed, bo
       draw(x, x_edges, unit.x_bits(), kind);
       draw(w, w_edges, unit.w_bits(), kind);
       stimulus.add(x, w, sum_for(std::span<const uint64_t>(x), std::span<const uint64_t>(w)));
+    }
+    return stimulus;
+  }
+  if (unit.kind() == UnitKind::round) {
+    // Anything, and 25 bits anywhere, which are ties, with a last bit more or less.
+    while (static_cast<int64_t>(stimulus.size()) < count) {
+      const uint64_t few = ((random() & 0x1FFFFFF) << random() % 40) + random() % 3 - 1;
+      const uint64_t x = random() % 2 == 0 ? few : random();
+      stimulus.add((random() % 2 == 0 ? x : -x) & mask(unit.x_bits()), 0, 0);
+    }
+    return stimulus;
+  }
+  if (unit.is_integer() && unit.kind() == UnitKind::convert) {
+    // Halves of integers and their neighbours, beyond the range too; then any f32.
+    for (const uint64_t x : edges(k_f32)) stimulus.add(x, 0, 0);
+    while (static_cast<int64_t>(stimulus.size()) < count) {
+      const auto twice = static_cast<int32_t>(random() & mask(unit.out_bits() + 2));
+      const float half = 0.5f * static_cast<float>(twice - (2 << unit.out_bits()));
+      const uint64_t near = std::bit_cast<uint32_t>(half) + random() % 3 - 1;
+      stimulus.add((random() % 4 != 0 ? near : random()) & mask(32), 0, 0);
     }
     return stimulus;
   }

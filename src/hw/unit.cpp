@@ -17,15 +17,18 @@ constexpr std::string_view k_rtl =
 #include "rtl.inc"
     ;
 
+// Of sums that set no number themselves: in integers and in fixed point.
+constexpr int k_lanes = 16;
+
 struct KindName {
   UnitKind kind;
   std::string_view name;
 };
 constexpr std::array k_kinds = {
-    KindName{UnitKind::raw, "raw"},        KindName{UnitKind::same, "same"},
-    KindName{UnitKind::wide, "wide"},      KindName{UnitKind::step, "step"},
-    KindName{UnitKind::dot, "dot"},        KindName{UnitKind::add, "add"},
-    KindName{UnitKind::convert, "convert"}};
+    KindName{UnitKind::raw, "raw"},         KindName{UnitKind::same, "same"},
+    KindName{UnitKind::wide, "wide"},       KindName{UnitKind::step, "step"},
+    KindName{UnitKind::dot, "dot"},         KindName{UnitKind::add, "add"},
+    KindName{UnitKind::convert, "convert"}, KindName{UnitKind::round, "round"}};
 
 [[noreturn]] void refuse(const std::string& what) { throw Error("no circuit is made for " + what); }
 
@@ -177,12 +180,44 @@ std::string as_term(const DotShape& s, const std::string& of, int mantissa) {
       of, s.term() - mantissa);
 }
 
-// A lane: the product of x and w, which `body` computes, as a term.
-std::string lane_module(const DotShape& s, const std::string& body) {
+// A lane: the product of x and w, which `body` computes, as `number`.
+std::string lane_module(const DotShape& s, int bits, const std::string& body,
+                        const std::string& number) {
   return fmt::format(
       "module napier_lane (\n  input [{}:0] x,\n  input [{}:0] w,\n  output [{}:0] number\n);\n{}"
       "  assign number = {};\nendmodule\n",
-      s.x_bits - 1, s.w_bits - 1, s.number() - 1, body, as_term(s, "product", s.product));
+      s.x_bits - 1, s.w_bits - 1, bits - 1, body, number);
+}
+
+// Every lane's number, of so many bits.
+std::string lanes_of(const DotShape& s, int number) {
+  return fmt::format(
+      "  generate\n    for (i = 0; i < {0}; i = i + 1) begin : lanes\n"
+      "      napier_lane lane (.x(x_held[i*{1} +: {1}]), .w(w_held[i*{2} +: {2}]), "
+      ".number(numbers[i*{3} +: {3}]));\n    end\n  endgenerate\n",
+      s.lanes, s.x_bits, s.w_bits, number);
+}
+
+// The lanes of a fixed-point sum, and, from numbers_held, their terms: signs over magnitudes.
+std::string fixed_lanes(const DotShape& s, int number) {
+  return fmt::format("  wire [{}:0] numbers;\n  genvar i;\n", s.lanes * number - 1) +
+         lanes_of(s, number);
+}
+
+std::string fixed_places(const DotShape& s, int number, int low, int bits) {
+  return fmt::format(
+      "  wire [{0}:0] terms;\n"
+      "  generate\n    for (i = 0; i < {1}; i = i + 1) begin : places\n"
+      "      wire is_zero, is_infinite, is_nan;\n      wire signed [{2}:0] exponent;\n"
+      "      wire [{3}:0] significand;\n"
+      "      assign {{terms[i*{4} + {5}], is_zero, is_infinite, is_nan, exponent, significand}} =\n"
+      "        numbers_held[i*{6} +: {6}];\n"
+      "      napier_fixed_place #(.P({3}), .LOW({7}), .A({5}), .W({8})) place "
+      "(.exponent(exponent),\n        .significand(significand), .is_zero(is_zero), "
+      ".is_infinite(is_infinite),\n        .is_nan(is_nan), .magnitude(terms[i*{4} +: {5}]));\n"
+      "    end\n  endgenerate\n",
+      s.lanes * (bits + 1) - 1, s.lanes, s.width - 1, s.product, bits + 1, bits, number, low,
+      s.width);
 }
 
 // Lanes and the sum so far ("so_far"), aligned and added: the number "total". `held` separates
@@ -193,13 +228,8 @@ std::string dot_body(const DotShape& s,
   const int number = s.number();
   const int aligned = terms * (s.fraction + 2);
   std::string text = fmt::format("  wire [{}:0] numbers;\n  genvar i;\n", terms * number - 1);
-  text += fmt::format(
-      "  generate\n    for (i = 0; i < {0}; i = i + 1) begin : lanes\n"
-      "      napier_lane lane (.x(x_held[i*{1} +: {1}]), .w(w_held[i*{2} +: {2}]), "
-      ".number(numbers[i*{3} +: {3}]));\n    end\n  endgenerate\n"
-      "  assign numbers[{4}:{5}] = {6};\n",
-      s.lanes, s.x_bits, s.w_bits, number, terms * number - 1, s.lanes * number,
-      as_term(s, "so_far", s.sum));
+  text += lanes_of(s, number) + fmt::format("  assign numbers[{}:{}] = {};\n", terms * number - 1,
+                                            s.lanes * number, as_term(s, "so_far", s.sum));
   text += held("numbers", terms * number);
   text += fmt::format(
       "  wire [{0}:0] sign, is_zero, is_infinite, is_nan;\n  wire [{1}:0] exponent;\n"
@@ -257,7 +287,7 @@ UnitKind parse_unit_kind(std::string_view text) {
     if (entry.name == text) return entry.kind;
   }
   throw Error("'" + std::string(text) +
-              "' is no kind of unit: give raw, same, wide, step, dot, add or convert");
+              "' is no kind of unit: give raw, same, wide, step, dot, add, convert or round");
 }
 
 HardwareUnit::HardwareUnit(const Arithmetic& arithmetic, UnitKind kind, Timing timing)
@@ -297,7 +327,12 @@ std::string HardwareUnit::module(const std::string& body) {
   text += body + held("result", out_bits_) + "  assign out = result_held;\nendmodule\n";
   // Inputs, results, and as many ranks between.
   if (timing_ == Timing::pipelined) {
-    latency_ = kind_ == UnitKind::step ? 3 : kind_ == UnitKind::dot ? is_integer() ? 3 : 5 : 2;
+    const bool is_fixed = arithmetic_.accumulator.is_exact;
+    latency_ = kind_ == UnitKind::step  ? 3
+               : kind_ == UnitKind::dot ? is_integer() ? 3
+                                          : is_fixed   ? 4
+                                                       : 5
+                                        : 2;
   }
   return std::string(k_rtl) + text;
 }
@@ -381,7 +416,7 @@ void HardwareUnit::build() {
 
   const Accumulator& accumulator = arithmetic_.accumulator;
   const bool sums = kind_ == UnitKind::step || kind_ == UnitKind::dot;
-  const bool is_fixed = kind_ == UnitKind::step && accumulator.is_exact;
+  const bool is_fixed = accumulator.is_exact && (sums || kind_ == UnitKind::round);
   switch (kind_) {
     case UnitKind::wide: out_ = wide; break;
     case UnitKind::same: {
@@ -390,11 +425,18 @@ void HardwareUnit::build() {
       check_format(out_.format, "mul");
       break;
     }
+    case UnitKind::round:
+      if (!is_fixed) refuse(name_ + ": what is read out is the sum of acc=exact");
+      break;
     case UnitKind::dot:
+      if (is_fixed) {
+        lanes_ = k_lanes;
+        break;
+      }
       if (accumulator.align < 1 || accumulator.align > 64) {
         refuse(name_ +
                ": lanes are the products that the accumulator aligns, 1 to 64, as in "
-               "acc=f32(align=16,extra=2)");
+               "acc=f32(align=16,extra=2), or the 16 of acc=exact");
       }
       lanes_ = static_cast<int>(accumulator.align);
       break;
@@ -403,18 +445,18 @@ void HardwareUnit::build() {
         refuse(name_ + ": sums that are not made one by one");
       }
   }
-  if (sums) {
+  if (sums || kind_ == UnitKind::round) {
     out_ = accumulator.cast;
     check_format(out_.format, "acc");
   }
-  if (kind_ != UnitKind::wide && !is_fixed && !out_.format.has_subnormals) {
+  if (kind_ != UnitKind::wide && !out_.format.has_subnormals) {
     refuse(name_ + ": results in a format without subnormals");
   }
   const bool is_exact = form.kind == ProductForm::Kind::exact;
   const Multiplier& multiplier_ = arithmetic_.multiplier;
   arithmetic_.multiplier = Multiplier(
       multiplier_.family(), {multiplier_.settings().begin(), multiplier_.settings().end()},
-      sums ? (is_exact ? std::nullopt : std::optional(wide)) : out_);
+      sums || is_fixed ? (is_exact ? std::nullopt : std::optional(wide)) : out_);
 
   const int sum_mantissa = out_.format.mantissa_bits;
   DotShape shape{lanes_,   x_bits_,      w_bits_,
@@ -435,10 +477,12 @@ void HardwareUnit::build() {
   if (is_fixed) {
     fixed_low_ = is_exact ? low : low - mantissa;
     constexpr int guard = 8;  // 2^8 of the largest products, and a sign
-    out_bits_ = high - fixed_low_ + 1 + guard;
-    if (out_bits_ > 64) {
-      refuse(name_ + ": a fixed-point sum of " + std::to_string(out_bits_) + " bits; 64 at most");
+    const int bits = high - fixed_low_ + 1 + guard;
+    if (bits > 64) {
+      refuse(name_ + ": a fixed-point sum of " + std::to_string(bits) + " bits; 64 at most");
     }
+    if (kind_ == UnitKind::round) return build_round(bits);
+    out_bits_ = bits;
   }
   if (sums) sum_bits_ = out_bits_;
 
@@ -448,11 +492,27 @@ void HardwareUnit::build() {
   };
   Operand sum;
   sum.cast = out_;
+  if (kind_ == UnitKind::dot && is_fixed) {
+    const int number = 4 + width + mantissa + 1;
+    verilog_ = module(fixed_lanes(shape, number) + held("numbers", lanes_ * number) +
+                      fixed_places(shape, number, fixed_low_, out_bits_) +
+                      held("terms", lanes_ * (out_bits_ + 1)) + held("sum_held", out_bits_) +
+                      held("sum_held_held", out_bits_) +
+                      fmt::format("  wire [{0}:0] result;\n"
+                                  "  napier_fixed_dot #(.L({1}), .A({2})) dot (.term(terms_held), "
+                                  ".sum(sum_held_held_held), .next(result));\n",
+                                  out_bits_ - 1, lanes_, out_bits_)) +
+               lane_module(shape, number, product_of("x", "w"),
+                           "{product_sign, product_zero, product_infinite, product_nan, "
+                           "product_exponent, product_significand}");
+    return;
+  }
   if (kind_ == UnitKind::dot) {
     const auto hold = [&](const std::string& name, int bits) { return held(name, bits); };
     verilog_ = module(decoder("so_far", "sum_held", sum, width) + dot_body(shape, hold) +
                       encoder("total", out_, shape.total() - 1, width)) +
-               lane_module(shape, product_of("x", "w"));
+               lane_module(shape, shape.number(), product_of("x", "w"),
+                           as_term(shape, "product", shape.product));
     return;
   }
   std::string text = product_of("x_held", "w_held");
@@ -462,12 +522,13 @@ void HardwareUnit::build() {
     text += held_number("product", mantissa, width) + held("sum_held", sum_bits_);
     if (is_fixed) {
       text += fmt::format(
-          "  wire [{0}:0] result;\n"
-          "  napier_fixed_step #(.P({1}), .LOW({2}), .A({3}), .W({4})) step (\n"
-          "    .sign(product_held_sign), .exponent(product_held_exponent),\n"
-          "    .significand(product_held_significand), .is_zero(product_held_zero),\n"
-          "    .is_infinite(product_held_infinite), .is_nan(product_held_nan), "
-          ".sum(sum_held_held), .next(result));\n",
+          "  wire [{0}:0] magnitude, result;\n"
+          "  napier_fixed_place #(.P({1}), .LOW({2}), .A({3}), .W({4})) place (\n"
+          "    .exponent(product_held_exponent), .significand(product_held_significand),\n"
+          "    .is_zero(product_held_zero), .is_infinite(product_held_infinite), "
+          ".is_nan(product_held_nan),\n    .magnitude(magnitude));\n"
+          "  napier_fixed_step #(.A({3})) step (.sign(product_held_sign), "
+          ".magnitude(magnitude),\n    .sum(sum_held_held), .next(result));\n",
           out_bits_ - 1, mantissa, fixed_low_, out_bits_, width);
     } else {
       text += decoder("so_far", "sum_held_held", sum, width);
@@ -508,26 +569,57 @@ void HardwareUnit::build_convert() {
   verilog_ = module(decoder("x", "x_held", source, width) + encoder("x", out_, 23, width));
 }
 
+void HardwareUnit::build_round(int bits) {
+  x_bits_ = bits;
+  w_bits_ = 1;
+  out_bits_ = out_.format.bits();
+  const int least = std::min(fixed_low_, 1 - out_.format.bias - out_.format.mantissa_bits);
+  const int most = fixed_low_ + bits + out_.format.bias;
+  const int width = signed_bits(least - 1, most + 1);
+  verilog_ = module(
+      fmt::format("  wire number_sign, number_zero, number_infinite, number_nan;\n"
+                  "  wire signed [{0}:0] number_exponent, unit_exponent;\n"
+                  "  wire [{1}:0] number_significand;\n"
+                  "  assign number_infinite = 1'b0;\n  assign number_nan = 1'b0;\n"
+                  "  assign unit_exponent = {2};\n"
+                  "  napier_magnitude #(.S({3}), .F(0), .W({4})) magnitude (.total(x_held), "
+                  ".largest(unit_exponent),\n    .sign(number_sign), .exponent(number_exponent), "
+                  ".significand(number_significand), .is_zero(number_zero));\n",
+                  width - 1, bits - 1, fixed_low_, bits, width) +
+      encoder("number", out_, bits - 1, width));
+}
+
 HardwareUnit HardwareUnit::integer(int bits, UnitKind kind, Timing timing) {
   if (bits < 2 || bits > 16) refuse("integers of " + std::to_string(bits) + " bits: 2 to 16");
   const bool sums = kind == UnitKind::step || kind == UnitKind::dot;
-  if (kind != UnitKind::wide && kind != UnitKind::add && !sums) {
+  const bool converts = kind == UnitKind::convert;
+  if (kind != UnitKind::wide && kind != UnitKind::add && !converts && !sums) {
     refuse("integers of kind " + std::string(unit_kind_name(kind)) +
-           ": wide, step, dot and add there are");
+           ": wide, step, dot, add and convert there are");
   }
   HardwareUnit unit;
   unit.kind_ = kind;
   unit.timing_ = timing;
   unit.integer_bits_ = bits;
-  unit.lanes_ = kind == UnitKind::dot ? 16 : 1;
-  unit.x_bits_ = unit.w_bits_ = kind == UnitKind::add ? 32 : bits;
+  unit.lanes_ = kind == UnitKind::dot ? k_lanes : 1;
+  unit.x_bits_ = kind == UnitKind::add || converts ? 32 : bits;
+  unit.w_bits_ = converts ? 1 : unit.x_bits_;
   unit.name_ = fmt::format("int{}_{}{}", bits, unit_kind_name(kind),
                            timing == Timing::pipelined ? "_pipelined" : "");
   unit.sum_bits_ = sums ? 32 : 0;
-  unit.out_bits_ = kind == UnitKind::wide ? 2 * bits : 32;
+  unit.out_bits_ = kind == UnitKind::wide ? 2 * bits : converts ? bits : 32;
   std::string text;
   if (kind == UnitKind::add) {
     text = "  wire [31:0] result = x_held + w_held;\n";
+  } else if (converts) {
+    constexpr int width = 10;  // of f32's exponents, subnormals' among them
+    text = decoder("x", "x_held", Operand{}, width) +
+           fmt::format(
+               "  wire [{0}:0] result;\n"
+               "  napier_to_integer #(.N({1}), .W({2})) convert (.sign(x_sign), "
+               ".exponent(x_exponent),\n    .significand(x_significand), .is_zero(x_zero), "
+               ".is_infinite(x_infinite), .is_nan(x_nan), .code(result));\n",
+               bits - 1, bits, width);
   } else {
     text = fmt::format(
         "  wire [{0}:0] product;\n  genvar i;\n  generate\n"
@@ -550,6 +642,10 @@ uint64_t HardwareUnit::evaluate_integer(std::span<const uint64_t> x, std::span<c
                                         uint64_t sum) const {
   const uint64_t all = ~uint64_t{0} >> (64 - out_bits_);
   if (kind_ == UnitKind::add) return (x[0] + w[0]) & all;
+  if (kind_ == UnitKind::convert) {
+    return Format::integer(integer_bits_, true)
+        .encode(k_f32.decode(x[0]), Rounding::nearest_even, Overflow::saturate);
+  }
   const auto value = [&](uint64_t code) {
     const int64_t sign = int64_t{1} << (integer_bits_ - 1);
     return (static_cast<int64_t>(code) ^ sign) - sign;
@@ -575,6 +671,13 @@ uint64_t HardwareUnit::evaluate(std::span<const uint64_t> x, std::span<const uin
   }
   const Format& out = out_.format;
   if (kind_ == UnitKind::convert) return out_.encode(k_f32.decode(x[0]));
+  if (kind_ == UnitKind::round) {
+    const uint64_t sign = uint64_t{1} << (x_bits_ - 1);
+    const uint64_t code = x[0] & (sign | (sign - 1));
+    const bool negative = (code & sign) != 0;
+    const uint64_t magnitude = negative ? (sign << 1) - code : code;
+    return out_.encode(Dyadic::make(negative, magnitude, fixed_low_));
+  }
   if (kind_ == UnitKind::add) {
     return out_.encode(arithmetic_.accumulator.add(out.decode(x[0]), out.decode(w[0])));
   }
@@ -586,9 +689,12 @@ uint64_t HardwareUnit::evaluate(std::span<const uint64_t> x, std::span<const uin
     products.push_back(
         arithmetic_.multiplier.multiply(decode(arithmetic_.x, x[i]), decode(arithmetic_.w, w[i])));
   }
+  if (arithmetic_.accumulator.is_exact && kind_ != UnitKind::wide && kind_ != UnitKind::same) {
+    for (const Dyadic& product : products) sum = add_fixed(sum, product);
+    return sum;
+  }
   switch (kind_) {
     case UnitKind::step:
-      if (arithmetic_.accumulator.is_exact) return add_fixed(sum, products[0]);
       return out_.encode(arithmetic_.accumulator.add(out.decode(sum), products[0]));
     case UnitKind::dot: {  // the sum so far is one term more
       products.push_back(out.decode(sum));

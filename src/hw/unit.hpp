@@ -16,10 +16,12 @@ enum class UnitKind : uint8_t {
   same,  // product rounded to nearest even and saturated into the written product format, else x's
   wide,  // product in a format that holds every product
   step,  // a processing element's work: product, exact, added to a sum that is rounded once, or
-         // to a fixed-point sum that holds all (of acc=exact; read out and rounded elsewhere)
-  dot,   // as many products as the accumulator aligns, and the sum so far, added as tensor cores do
-  add,   // two numbers of the accumulator's format, into it
+         // to a fixed-point sum that holds all (of acc=exact)
+  dot,  // as many products as the accumulator aligns, and the sum so far, added as tensor cores do;
+        // of a fixed-point sum, 16
+  add,  // two numbers of the accumulator's format, into it
   convert,  // an f32 into x's format
+  round,    // a fixed-point sum, read out: into f32
 };
 
 std::string_view unit_kind_name(UnitKind kind);
@@ -30,9 +32,9 @@ enum class Timing : uint8_t {
   pipelined,  // registers before and after, and between multiplier, alignment, addition
 };
 
-// One Verilog file whose top module is `unit`: inputs x, w (unused by convert) of all lanes, the
-// first lane lowest, and, for a step and a dot, sum; the output is out; of a pipelined one clock,
-// with a new operation every cycle. Codes are Format's, of integers two's complement.
+// One Verilog file whose top module is `unit`: inputs x, w (unused by convert and round) of all
+// lanes, the first lane lowest, and, for a step and a dot, sum; the output is out; of a pipelined
+// one clock, with a new operation every cycle. Codes are Format's, of integers two's complement.
 class HardwareUnit {
  public:
   // Throws Error for an arithmetic that no circuit here computes: operands without sign, mantissa
@@ -43,8 +45,8 @@ class HardwareUnit {
   //   HardwareUnit(parse_arithmetic("lmul-m4"), UnitKind::step).verilog()
   HardwareUnit(const Arithmetic& arithmetic, UnitKind kind, Timing timing = Timing::combinational);
 
-  // Integers of `bits` (2 to 16): wide, step, dot (16 lanes) and add there are; sums have 32 bits
-  // and wrap.
+  // Integers of `bits` (2 to 16): wide, step, dot (16 lanes), add, and convert (to nearest even,
+  // saturated) there are; sums have 32 bits and wrap.
   static HardwareUnit integer(int bits, UnitKind kind, Timing timing = Timing::combinational);
 
   const std::string& name() const { return name_; }  // of arithmetic and kind, a Verilog word
@@ -75,6 +77,7 @@ class HardwareUnit {
   void build_raw(const ProductForm& form);
   void build_add();
   void build_convert();
+  void build_round(int bits);
   uint64_t evaluate_integer(std::span<const uint64_t> x, std::span<const uint64_t> w,
                             uint64_t sum) const;
   uint64_t add_fixed(uint64_t sum, const Dyadic& product) const;

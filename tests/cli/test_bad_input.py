@@ -313,7 +313,8 @@ def test_sums_without_circuit_or_price(refused, sums, unit, words):
     arith = f"x=bf16/w=bf16/acc={sums}"
     assert words in refused("hw", "verilog", arith, "--unit", unit)
     if sums != "f32":
-        assert "exact or aligned" in refused("cost", "llama-3.1-8b", "--arith", arith)
+        line = refused("cost", "llama-3.1-8b", "--arith", arith)
+        assert f"no price of 'step exact bf16+{sums}'" in line and "--free add" in line
 
 
 def test_names_that_are_nearly_right(refused, tmp_path):

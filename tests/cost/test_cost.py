@@ -108,6 +108,40 @@ def test_a_layers_energy_by_hand(cost, tmp_path):
                            "dram")))
 
 
+STEP = '''
+[[price]]
+operation = "step"
+family = "exact"
+format = "e4m3*e2m1+FORMAT"
+pj = 0.9
+'''
+
+
+def test_a_step_is_a_product_and_its_sum(cost, napier, tmp_path):
+    (tmp_path / "plain.toml").write_text(PRICES + STEP.replace("FORMAT", "f32"))
+    (tmp_path / "aligned.toml").write_text(
+        PRICES + STEP.replace("FORMAT", "f32(align=16,extra=2)"))
+    aligned = "/acc=f32(align=16,extra=2)"
+    count = 32 * 14336 * 4096
+    for table, sums, accumulate in [
+            ("plain.toml", "", 0.9 - 0.5), ("plain.toml", "/acc=f32(chunk=64)", 0.4 + 1 / 64),
+            ("aligned.toml", "", 1), ("aligned.toml", aligned, 0.4)]:
+        plan = cost("llama-3.1-8b", "--arith", "x=e4m3/w=e2m1" + sums, "--prices",
+                    tmp_path / table)["plans"][0]
+        (role,) = [role for role in plan["roles"] if role["role"] == "ffn_up"]
+        assert role["pj"]["multiply"] == pytest.approx(count * 0.5)
+        assert role["pj"]["accumulate"] == pytest.approx(count * accumulate), (table, sums)
+    # The table that is named first is asked first, for a sum as for a step.
+    plan = cost("llama-3.1-8b", "--arith", "x=e4m3/w=e2m1", "--prices",
+                f"horowitz45,{tmp_path}/plain.toml")["plans"][0]
+    (role,) = [role for role in plan["roles"] if role["role"] == "ffn_up"]
+    assert role["pj"]["accumulate"] == pytest.approx(count * 0.9)
+    done = napier("cost", "llama-3.1-8b", "--arith", "x=e4m3/w=e2m1" + aligned, "--prices",
+                  tmp_path / "plain.toml")
+    assert done.returncode == 2
+    assert "no price of 'step exact e4m3fn*e2m1fn+f32(align=16,extra=2)'" in done.stderr
+
+
 def test_llama_has_its_parameters(cost):
     """8.03 and 70.55 milliards, less the embedding's table: 2 bytes each in bf16."""
     for name, parameters in [("llama-3.1-8b", 8.03e9 - 128256 * 4096),
@@ -190,6 +224,7 @@ def test_csv(napier, tmp_path):
     (["llama-3.1-8b", "--prices", "./none.toml"], "none.toml"),
     (["llama-3.1-8b", "--ctx", "0"], "--ctx"), (["llama-3.1-8b", "--batch", "0"], "--batch"),
     (["llama-3.1-8b", "--tile", "0"], "--tile"), (["llama-3.1-8b", "--free", "mul"], "mul"),
+    (["llama-3.1-8b", "--free", "step"], "step"),
     (["llama-3.1-8b", "--prices", "bad.toml"], "bad.toml"), (["bad.toml"], "bad.toml"),
     (["--show", "gates", "--csv"], "--csv"),
 ])
@@ -206,6 +241,7 @@ def test_wrong_requests(napier, arguments, words, tmp_path):
     (PRICES + "[[price]]\noperation = 'add'\nformat = 'f16'\npj = -1", "not below 0"),
     (PRICES + "[[price]]\noperation = 'add'\nformat = 'f16'\npj = nan", "not below 0"),
     (PRICES + "[[price]]\noperation = 'multiply'\nformat = 'f16'\npj = 1", "needs a family"),
+    (PRICES + "[[price]]\noperation = 'step'\nformat = 'f16+f32'\npj = 1", "needs a family"),
     (PRICES + "[[price]]\noperation = 'dram'\nformat = 'f16'\npj = 1", "takes no format"),
     (PRICES + "[[price]]\noperation = 'sub'\nformat = 'f16'\npj = 1", "no operation"),
     (PRICES + "[[price", "line"),

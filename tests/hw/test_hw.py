@@ -1,6 +1,8 @@
 """napier hw: Verilog, the report and its table of prices, wrong requests."""
+import gzip
 import json
 import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,69 @@ def test_report_at_least_area_and_at_equal_delay(napier, flow):
         if before["delay"]["mean"] > target:
             assert after["area"]["mean"] > before["area"]["mean"]
     assert max(u["delay"]["mean"] for u in small) > target
+
+
+def test_prices_are_of_the_first_delay(napier, flow, tmp_path):
+    """Fast multipliers take more energy than small ones: a table must say which it has."""
+    tables = []
+    for name, delays in [("small", "0,equal"), ("fast", "equal,0")]:
+        done = napier("hw", "report", "--arith", "x=e3m2/w=e3m2,x=e2m1/w=e2m1", "--unit", "wide",
+                      "--repeats", 1, "--vectors", 100, "--delay", delays, "--json", "--prices",
+                      tmp_path / f"{name}.toml")
+        assert done.returncode == 0, done.stderr
+        units = json.loads(done.stdout)["units"]
+        tables.append(tomllib.loads((tmp_path / f"{name}.toml").read_text()))
+        assert [p["pj"] for p in tables[-1]["price"]] == [
+            pytest.approx(u["pj_glitch_free"]["mean"], rel=1e-4) for u in units[:2]]
+    small, fast = tables
+    assert "least area" in small["title"] and "least area" not in fast["title"]
+    assert "slowest of a kind" in fast["title"]
+    assert small["price"][0]["pj"] < fast["price"][0]["pj"]
+
+
+def test_steps_and_dots_feed_cost(napier, flow, tmp_path):
+    """Sums are priced by the circuit that makes them, less its product."""
+    prices, arith = tmp_path / "own.toml", "x=e3m2/w=e3m2"
+    aligned = arith + "/acc=f16(align=4,extra=1)"
+    for kinds, arithmetics in [("wide,step,convert", arith), ("dot", aligned)]:
+        done = napier("hw", "report", "--arith", arithmetics, "--unit", kinds, "--repeats", 1,
+                      "--vectors", 60, "--delay", 0, "--json", "--prices", tmp_path / "part.toml")
+        assert done.returncode == 0, done.stderr
+        with prices.open("a") as file:
+            part = (tmp_path / "part.toml").read_text()
+            file.write(part if kinds != "dot" else part[part.index("[[price]]"):])
+        if kinds == "dot":
+            (dot,) = json.loads(done.stdout)["units"]
+    rows = tomllib.loads(prices.read_text())["price"]
+    priced = {(row["operation"], row["format"]): row["pj"] for row in rows}
+    assert dot["lanes"] == 4
+    assert priced["step", "e3m2fn+f16(align=4,extra=1)"] == pytest.approx(
+        dot["pj_glitch_free"]["mean"] / 4, rel=1e-4)
+    product = priced["multiply", "e3m2fn"]
+    for text, sums in [(arith, "f32"), (aligned, "f16(align=4,extra=1)")]:
+        done = napier("cost", "llama-3.1-8b", "--arith", text, "--prices", f"{prices},horowitz45",
+                      "--json")
+        assert done.returncode == 0, done.stderr
+        plan = json.loads(done.stdout)["plans"][0]
+        (role,) = [r for r in plan["roles"] if r["role"] == "ffn_up"]
+        count = 32 * 14336 * 4096
+        assert role["pj"]["multiply"] == pytest.approx(count * product)
+        assert role["pj"]["accumulate"] == pytest.approx(
+            count * max(0, priced["step", f"e3m2fn+{sums}"] - product))
+
+
+def test_a_library_elsewhere_packed_or_not(napier, flow, tmp_path):
+    (tmp_path / "mine.lib").write_bytes(OSU018.read_bytes())
+    with gzip.open(tmp_path / "packed.lib.gz", "wb") as file:
+        file.write(OSU018.read_bytes())
+    done = napier("hw", "report", "--arith", "x=e2m1/w=e2m1", "--unit", "wide", "--repeats", 1,
+                  "--vectors", 50, "--delay", 0, "--json", "--tech",
+                  f"{OSU018},{tmp_path / 'mine.lib'},{tmp_path / 'packed.lib.gz'}")
+    assert done.returncode == 0, done.stderr
+    here, plain, packed = json.loads(done.stdout)["units"]
+    assert (plain["technology"], packed["technology"]) == ("mine", "packed")
+    for key in ("area", "delay", "pj", "pj_glitch_free"):
+        assert here[key] == plain[key] == packed[key]
 
 
 @pytest.mark.parametrize("arguments, words", [
