@@ -64,6 +64,16 @@ inline void copy_row(const float* row, int64_t stride, int64_t k, float* out) {
   std::copy_n(row, k, out);
 }
 
+// What a treatment keeps of one matrix multiplication from call to call, of rows that follow each
+// other, and counts in it.
+struct MatmulHistory {
+  std::vector<double> row;  // delta: the last row of x, in multiples of theta; empty: there is none
+  std::vector<float> result;  // and its result
+  uint64_t skipped = 0;       // multiplications that a zero difference spares
+
+  void forget() { row.clear(); }
+};
+
 // Weights made ready for one arithmetic: quantised, decoded and laid out for its kernel.
 // Immutable; may be used by several threads at once.
 class PackedWeights {
@@ -81,6 +91,10 @@ class PackedWeights {
   // tensor.
   virtual void multiply(int64_t m, const RowReader& x, float* out, int64_t out_stride,
                         ThreadPool& pool) const = 0;
+  // The same of rows that come after those of the last call with this history. Only treatments
+  // have any; a history is used by one call at a time.
+  virtual void multiply_after(MatmulHistory& history, int64_t m, const RowReader& x, float* out,
+                              int64_t out_stride, ThreadPool& pool) const;
 };
 
 // Throws Error where the arithmetic cannot run at this shape (a block that does not divide k).

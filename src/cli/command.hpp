@@ -23,6 +23,7 @@ void add_tasks(CLI::App& app);
 void add_sweep(CLI::App& app);
 void add_report(CLI::App& app);
 void add_run(CLI::App& app);
+void add_sample(CLI::App& app);
 void add_explain(CLI::App& app);
 void add_formats(CLI::App& app);
 void add_bench(CLI::App& app);

@@ -226,6 +226,12 @@ void add_eval(CLI::App& app) {
       ->add_option("--logits", arguments->logits,
                    "write the logits of every scored token there, as NumPy files")
       ->type_name("FOLDER");
+  command
+      ->add_option("--sharpness", arguments->options.sharpness,
+                   "also how sharp the loss is about the logits, moved by up to this much of "
+                   "themselves; 0: not")
+      ->type_name("EPSILON")
+      ->capture_default_str();
   add_threads(*command, arguments->options.threads);
   add_cache(*command, arguments->cache);
   add_result(*command, arguments->result);

@@ -69,6 +69,7 @@ int run(int argc, char** argv) {
   napier::cli::add_sweep(app);
   napier::cli::add_report(app);
   napier::cli::add_run(app);
+  napier::cli::add_sample(app);
   napier::cli::add_explain(app);
   napier::cli::add_formats(app);
   napier::cli::add_bench(app);

@@ -23,6 +23,22 @@ double kl_divergence(std::span<const float> reference, double reference_norm,
   return sum;
 }
 
+double sharpness(std::span<const float> logits, size_t target, double epsilon) {
+  const auto reach = [&](size_t i) { return epsilon * (std::fabs(double{logits[i]}) + 1); };
+  const double at = logits[target] - reach(target);
+  double largest = at;
+  for (size_t i = 0; i < logits.size(); ++i) {
+    if (i != target) largest = std::max(largest, logits[i] + reach(i));
+  }
+  double sum = 0;
+  for (size_t i = 0; i < logits.size(); ++i) {
+    sum += std::exp((i == target ? at : logits[i] + reach(i)) - largest);
+  }
+  const double loss = log_sum_exp(logits) - logits[target];
+  const double worst = largest + std::log(sum) - at;
+  return 100 * (worst - loss) / (1 + loss);
+}
+
 size_t TopTokens::shared_with(const TopTokens& other) const {
   const auto end = other.tokens.begin() + static_cast<ptrdiff_t>(other.count);
   size_t shared = 0;

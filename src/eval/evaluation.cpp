@@ -29,8 +29,8 @@ struct ReferenceRows {
 // One subject at work.
 class Course {
  public:
-  Course(const Subject& subject, Context context)
-      : subject_(&subject), context_(std::move(context)) {
+  Course(const Subject& subject, Context context, double epsilon)
+      : subject_(&subject), context_(std::move(context)), epsilon_(epsilon) {
     context_.warm_up();
   }
 
@@ -56,7 +56,7 @@ class Course {
     rows.norms.resize(targets.size());
     rows.tops.resize(targets.size());
     TokenFigures figures;
-    figures.resize(targets.size());
+    resize(figures, targets.size());
     pool.parallel_for(static_cast<int64_t>(targets.size()), [&](int64_t index) {
       const auto i = static_cast<size_t>(index);
       const auto row = context_.logits(static_cast<int>(i));
@@ -64,6 +64,7 @@ class Course {
                 rows.logits.begin() + static_cast<ptrdiff_t>(i * rows.width));
       rows.norms[i] = log_sum_exp(row);
       rows.tops[i] = top_tokens(row);
+      measure_sharpness(row, targets[i], i, figures);
       figures.nll[i] = rows.norms[i] - row[static_cast<size_t>(targets[i])];
       figures.top1[i] = 1;
       figures.top5[i] = 1;
@@ -74,12 +75,13 @@ class Course {
   // Of the last decode, against the reference's rows of the same passage.
   TokenFigures score(std::span<const Token> targets, const ReferenceRows& rows, ThreadPool& pool) {
     TokenFigures figures;
-    figures.resize(targets.size());
+    resize(figures, targets.size());
     pool.parallel_for(static_cast<int64_t>(targets.size()), [&](int64_t index) {
       const auto i = static_cast<size_t>(index);
       const auto row = context_.logits(static_cast<int>(i));
       const double norm = log_sum_exp(row);
       const TopTokens top = top_tokens(row);
+      measure_sharpness(row, targets[i], i, figures);
       figures.nll[i] = norm - row[static_cast<size_t>(targets[i])];
       figures.kl[i] = kl_divergence(rows.row(i), rows.norms[i], row, norm);
       figures.top1[i] = top.tokens[0] == rows.tops[i].tokens[0];
@@ -98,8 +100,21 @@ class Course {
   }
 
  private:
+  void resize(TokenFigures& figures, size_t size) const {
+    figures.resize(size);
+    if (epsilon_ > 0) figures.sharpness.resize(size);
+  }
+
+  void measure_sharpness(std::span<const float> row, Token target, size_t i,
+                         TokenFigures& figures) const {
+    if (epsilon_ > 0) {
+      figures.sharpness[i] = sharpness(row, static_cast<size_t>(target), epsilon_);
+    }
+  }
+
   const Subject* subject_;
   Context context_;
+  double epsilon_;
   double seconds_ = 0, last_seconds_ = 0;
   double tokens_ = 0;
 };
@@ -221,6 +236,10 @@ void EvaluationOptions::check() const {
     throw Error("a context of " + std::to_string(context) +
                 " tokens leaves nothing to score: at least 4 are needed");
   }
+  if (!(sharpness >= 0 && sharpness < 1)) {
+    throw Error("the epsilon of the sharpness is " + std::to_string(sharpness) +
+                ": give a number from 0 (not measured) to below 1");
+  }
   context_options().check();
 }
 
@@ -237,6 +256,7 @@ void TokenFigures::append(const TokenFigures& more) {
   kl.insert(kl.end(), more.kl.begin(), more.kl.end());
   top1.insert(top1.end(), more.top1.begin(), more.top1.end());
   top5.insert(top5.end(), more.top5.begin(), more.top5.end());
+  sharpness.insert(sharpness.end(), more.sharpness.begin(), more.sharpness.end());
 }
 
 Result summarise(const TokenFigures& figures, const TokenFigures& reference,
@@ -262,6 +282,7 @@ Result summarise(const TokenFigures& figures, const TokenFigures& reference,
   result.kls = spread_of(figures.kl);
   result.top1 = estimate_of(figures.top1, unit_of);
   result.top5 = estimate_of(figures.top5, unit_of);
+  if (!figures.sharpness.empty()) result.sharpness = estimate_of(figures.sharpness, unit_of);
   return result;
 }
 
@@ -285,12 +306,14 @@ PassageEvaluator::PassageEvaluator(const Model& model, std::span<const Subject> 
   // llama.cpp lays graphs out for the plan in force: each context is made and warmed up in turn.
   auto& courses = state_->courses;
   courses.push_back(std::make_unique<Course>(
-      reference.subject, Context(reference_model, reference.subject.plan, context)));
+      reference.subject, Context(reference_model, reference.subject.plan, context),
+      options.sharpness));
   for (const Subject& subject : subjects) {
     const bool same = &reference_model == &model && subject.plan == reference.subject.plan;
-    courses.push_back(same ? nullptr
-                           : std::make_unique<Course>(
-                                 subject, context_for(model, subject.plan, context, courses)));
+    courses.push_back(
+        same ? nullptr
+             : std::make_unique<Course>(subject, context_for(model, subject.plan, context, courses),
+                                        options.sharpness));
   }
 }
 
@@ -371,6 +394,7 @@ Evaluation evaluate(const Model& model, std::span<const Passage> passages,
   if (reference.model) evaluation.reference_model = reference.model->path();
   evaluation.context = options.context;
   evaluation.cache = options.cache;
+  evaluation.sharpness = options.sharpness;
   for (size_t i = 0; i < figures.size(); ++i) {
     const Subject& subject = i == 0 ? reference.subject : subjects[i - 1];
     Result result = summarise(figures[i], figures[0], unit_of, evaluation.bytes);

@@ -35,6 +35,7 @@ struct EvaluationOptions {
   int max_outputs = 0;  // logits' rows of one passage; 0: one a token
   int threads = 2;
   CacheType cache = CacheType::f32;
+  double sharpness = 0;  // the epsilon of sharpness(); 0: not measured
   // Told before each decode: which subject, and how much of all work is done.
   std::function<void(std::string_view subject, double done)> on_progress;
   // Given the logits of every passage: of the reference as number 0, of the subjects from 1; rows
@@ -69,8 +70,9 @@ struct Result {
   double p_change_rms = 0;
   Estimate kl;  // KL(reference || this), nats a token
   Spread kls;
-  Estimate top1;  // the part of tokens for which both find the same one likeliest
-  Estimate top5;  // the part of the reference's five likeliest that are among this one's five
+  Estimate top1;       // the part of tokens for which both find the same one likeliest
+  Estimate top5;       // the part of the reference's five likeliest that are among this one's five
+  Estimate sharpness;  // percent, where it was asked for
   double tokens_per_second = 0;
   ModelCoverage coverage;
 };
@@ -86,6 +88,7 @@ struct Evaluation {
   int64_t scored = 0;  // of these, tokens whose likelihood counts
   int64_t bytes = 0;   // of text that these stand for
   CacheType cache = CacheType::f32;
+  double sharpness = 0;  // its epsilon; 0: not measured
   Result reference;
   std::vector<Result> results;
 };
@@ -102,6 +105,7 @@ std::span<const Metric> metrics();
 // are against the reference; of the reference itself 0, 1 and 1.
 struct TokenFigures {
   std::vector<double> nll, kl, top1, top5;
+  std::vector<double> sharpness;  // empty where it is not measured
 
   void resize(size_t size);
   void append(const TokenFigures& more);

@@ -228,15 +228,16 @@ void compute_node(Backend& backend, const ggml_tensor* node, PlanRun& plan,
       .arithmetic_id = plan.arithmetic_id(*matmul->rule),
       .cache = shared().cache,
       .cache_bytes = cache_budget(settings),
+      .history = matmul->is_weight ? plan.history(matmul->name) : nullptr,
   };
-  KernelKind kernel;
+  MatmulDone done;
   try {
-    kernel = compute_matmul(node, context);
+    done = compute_matmul(node, context);
     if (plan.observer()) plan.observer()(MatmulObservation(matmul->name, node, pool));
   } catch (const Error& error) {
     throw Error(std::string(matmul->name) + ": " + error.what(), error.blame());
   }
-  plan.record(matmul->name, *matmul->rule, kernel, matmul->multiplications);
+  plan.record(matmul->name, *matmul->rule, done.kernel, matmul->multiplications, done.skipped);
   if (!matmul->is_weight) {
     if (const char* type = cache_type(node)) plan.record_cache_type(type);
   }

@@ -18,25 +18,40 @@ namespace {
 
 using Packed = WeightCache::Packed;
 
-// One matrix of the first operand, made ready.
-Packed packed_matrix(const ggml_tensor* w, int64_t i2, int64_t i3, const MatmulContext& context,
-                     ThreadPool& pool) {
+// The rows of a matrix that are packed at once: all of them, unless they could not be kept at a byte
+// a weight. Such a matrix (a model's output under a small budget) is packed, multiplied and dropped
+// part by part, so that it is never in memory as a whole.
+int64_t rows_at_once(const ggml_tensor* w, const MatmulContext& context) {
+  const auto& scaling = context.arithmetic.w.scaling;
+  const bool splits = context.buffer != 0 && context.treatments.empty() &&
+                      static_cast<size_t>(w->ne[0] * w->ne[1]) > context.cache_bytes &&
+                      std::none_of(scaling.begin(), scaling.end(), [](const ScaleLevel& level) {
+                        return level.granularity == Granularity::tensor;
+                      });
+  if (!splits) return w->ne[1];
+  constexpr int64_t k_part = int64_t{1} << 22;  // weights
+  return std::max<int64_t>(64, k_part / w->ne[0] / 64 * 64);
+}
+
+// Rows of one matrix of the first operand, made ready.
+Packed packed_matrix(const ggml_tensor* w, int64_t i2, int64_t i3, int64_t first, int64_t rows,
+                     const MatmulContext& context, ThreadPool& pool) {
   const bool keep = context.buffer != 0;
   // A copy of what says where the numbers lie: what is packed may read them again.
   const RowReader reader = [=, tensor = *w](int64_t row, float* out) {
-    read_row(&tensor, row, i2, i3, out);
+    read_row(&tensor, first + row, i2, i3, out);
     if (!keep) return;
     for (int64_t i = 0; i < tensor.ne[0]; i++) {
       if (!std::isfinite(out[i])) {
-        throw Error("weight " + std::to_string(i) + " of row " + std::to_string(row) +
+        throw Error("weight " + std::to_string(i) + " of row " + std::to_string(first + row) +
                     " is not a finite number: the model file is damaged");
       }
     }
   };
   const auto pack = [&]() -> Packed {
-    return pack_weights(context.arithmetic, context.treatments, w->ne[1], w->ne[0], reader, pool);
+    return pack_weights(context.arithmetic, context.treatments, rows, w->ne[0], reader, pool);
   };
-  if (!keep) return pack();
+  if (!keep || rows < w->ne[1]) return pack();
   PackedKey key;
   key.buffer = context.buffer;
   key.data = static_cast<const char*>(w->data) + i2 * w->nb[2] + i3 * w->nb[3];
@@ -70,7 +85,7 @@ void for_each_matrix(int64_t count, ThreadPool& pool,
 
 // Matrices of w serve r2 x r3 matrices of x each (grouped queries share a K head). The r2 lie one
 // after the other in the output, so they are one multiplication with r2 times the rows.
-KernelKind compute_mul_mat(const ggml_tensor* out, const MatmulContext& context) {
+MatmulDone compute_mul_mat(const ggml_tensor* out, const MatmulContext& context) {
   const ggml_tensor* w = out->src[0];
   const ggml_tensor* x = out->src[1];
   const int64_t rows = x->ne[1];
@@ -79,24 +94,35 @@ KernelKind compute_mul_mat(const ggml_tensor* out, const MatmulContext& context)
   const bool stacked = out->nb[2] == static_cast<size_t>(rows) * out->nb[1];
   const int64_t together = stacked ? r2 : 1;
 
+  // Rows of other matrices are no history of a row.
+  const bool one_matrix = w->ne[2] * w->ne[3] * r2 * r3 == 1;
   std::atomic<KernelKind> kernel = KernelKind::reference;
+  std::atomic<uint64_t> skipped = 0;
+  const int64_t part = rows_at_once(w, context);
   const auto one = [&](int64_t index, ThreadPool& pool) {
     const int64_t w2 = index % w->ne[2];
     const int64_t w3 = index / w->ne[2];
-    const Packed packed = packed_matrix(w, w2, w3, context, pool);
-    kernel = packed->kernel();
-    for (int64_t x3 = w3 * r3; x3 < (w3 + 1) * r3; x3++) {
-      for (int64_t x2 = w2 * r2; x2 < (w2 + 1) * r2; x2 += together) {
-        const RowReader reader = [=](int64_t row, float* to) {
-          read_row(x, row % rows, x2 + row / rows, x3, to);
-        };
-        packed->multiply(rows * together, reader, row_of(out, 0, x2, x3),
-                         static_cast<int64_t>(out->nb[1] / sizeof(float)), pool);
+    for (int64_t first = 0; first < w->ne[1]; first += part) {
+      const int64_t count = std::min(part, w->ne[1] - first);
+      const Packed packed = packed_matrix(w, w2, w3, first, count, context, pool);
+      kernel = packed->kernel();
+      for (int64_t x3 = w3 * r3; x3 < (w3 + 1) * r3; x3++) {
+        for (int64_t x2 = w2 * r2; x2 < (w2 + 1) * r2; x2 += together) {
+          const RowReader reader = [=](int64_t row, float* to) {
+            read_row(x, row % rows, x2 + row / rows, x3, to);
+          };
+          MatmulHistory none;
+          MatmulHistory& history = one_matrix && context.history ? *context.history : none;
+          const uint64_t before = history.skipped;
+          packed->multiply_after(history, rows * together, reader, row_of(out, 0, x2, x3) + first,
+                                 static_cast<int64_t>(out->nb[1] / sizeof(float)), pool);
+          skipped += history.skipped - before;
+        }
       }
     }
   };
   for_each_matrix(w->ne[2] * w->ne[3], context.pool, one);
-  return kernel;
+  return {kernel, skipped};
 }
 
 // The columns of a matrix as rows for a multiplication. Those that do not lie one element after the
@@ -163,7 +189,7 @@ class MatrixColumns {
 };
 
 // Gradients: a [n, k], b [m, k], out [n, m]. Matrices of a serve several of b.
-KernelKind compute_out_prod(const ggml_tensor* out, const MatmulContext& context) {
+MatmulDone compute_out_prod(const ggml_tensor* out, const MatmulContext& context) {
   const ggml_tensor* a = out->src[0];
   const ggml_tensor* b = out->src[1];
   const ggml_tensor* at = out->src[2];
@@ -193,12 +219,12 @@ KernelKind compute_out_prod(const ggml_tensor* out, const MatmulContext& context
     packed->multiply(m, x.reader(), to, stride, pool);
   };
   for_each_matrix(out->ne[2] * out->ne[3], context.pool, one);
-  return kernel;
+  return {kernel};
 }
 
 // w holds a matrix for each expert; ids[slot, token] names the one that multiplies row
 // (slot mod x->ne[1], token) of x. Each expert's rows are gathered, multiplied and put back.
-KernelKind compute_mul_mat_id(const ggml_tensor* out, const MatmulContext& context) {
+MatmulDone compute_mul_mat_id(const ggml_tensor* out, const MatmulContext& context) {
   const ggml_tensor* w = out->src[0];
   const ggml_tensor* x = out->src[1];
   const ggml_tensor* ids = out->src[2];
@@ -220,30 +246,33 @@ KernelKind compute_mul_mat_id(const ggml_tensor* out, const MatmulContext& conte
     }
   }
 
-  KernelKind kernel = KernelKind::reference;
+  MatmulDone done;
   const int64_t n = w->ne[1];
   std::vector<float> results;
   for (int64_t expert = 0; expert < w->ne[2]; expert++) {
     const std::vector<Place>& rows = places[expert];
     if (rows.empty()) continue;
-    const Packed packed = packed_matrix(w, expert, 0, context, context.pool);
-    kernel = packed->kernel();
+    const Packed packed = packed_matrix(w, expert, 0, 0, n, context, context.pool);
+    done.kernel = packed->kernel();
     const RowReader reader = [&](int64_t row, float* to) {
       read_row(x, rows[row].slot % x->ne[1], rows[row].token, 0, to);
     };
     results.resize(rows.size() * n);
-    packed->multiply(static_cast<int64_t>(rows.size()), reader, results.data(), n, context.pool);
+    MatmulHistory none;  // an expert's rows do not follow each other
+    packed->multiply_after(none, static_cast<int64_t>(rows.size()), reader, results.data(), n,
+                           context.pool);
+    done.skipped += none.skipped;
     for (size_t row = 0; row < rows.size(); row++) {
       std::memcpy(row_of(out, rows[row].slot, rows[row].token, 0), results.data() + row * n,
                   n * sizeof(float));
     }
   }
-  return kernel;
+  return done;
 }
 
 }  // namespace
 
-KernelKind compute_matmul(const ggml_tensor* node, const MatmulContext& context) {
+MatmulDone compute_matmul(const ggml_tensor* node, const MatmulContext& context) {
   if (node->type != GGML_TYPE_F32 || node->nb[0] != sizeof(float)) {
     throw Error("its result must be of type f32 with adjacent elements");
   }

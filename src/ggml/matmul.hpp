@@ -22,14 +22,21 @@ struct MatmulContext {
   uint32_t arithmetic_id = 0;
   WeightCache& cache;
   size_t cache_bytes = 0;
+  // Of the multiplication by a weight, whose rows follow each other; null where they do not.
+  MatmulHistory* history = nullptr;
 };
 
-// Returns the kernel that ran. Throws Error, without the node's name.
+struct MatmulDone {
+  KernelKind kernel = KernelKind::reference;
+  uint64_t skipped = 0;  // multiplications that a treatment spares
+};
+
+// Throws Error, without the node's name.
 // Scaling "per tensor" means here: all of one matrix of the first operand (one head, one expert),
 // and all rows of the second that are multiplied with it.
 // Of an OUT_PROD, out[i, j] = sum over t of a[i, t] b[j, t], the columns of a are the arithmetic's
 // w and those of b its x.
-KernelKind compute_matmul(const ggml_tensor* node, const MatmulContext& context);
+MatmulDone compute_matmul(const ggml_tensor* node, const MatmulContext& context);
 
 // Makes an OUT_PROD node, which is a gradient, one by the arithmetic's own derivative (see
 // kernels/derivative.hpp): `at` is what it is taken with respect to, [i, j] as the result; a holds

@@ -102,6 +102,14 @@ bool PlanRun::met_matmuls() const {
   return met_;
 }
 
+void PlanRun::forget_sequence() {
+  for (auto& [name, history] : histories_) history.forget();
+}
+
+MatmulHistory* PlanRun::history(std::string_view name) {
+  return follows_ ? &histories_[std::string(name)] : nullptr;
+}
+
 void PlanRun::record_met(std::optional<size_t> rule) {
   std::lock_guard lock(mutex_);
   met_ = true;
@@ -109,15 +117,16 @@ void PlanRun::record_met(std::optional<size_t> rule) {
 }
 
 void PlanRun::record(std::string_view name, size_t rule, KernelKind kernel,
-                     uint64_t multiplications) {
+                     uint64_t multiplications, uint64_t skipped) {
   std::string key(name);
   key += static_cast<char>('\1' + static_cast<char>(kernel));  // below every character of a name
   std::lock_guard lock(mutex_);
   met_ = used_[rule] = true;
   CoverageEntry& entry = entries_[key];
-  if (entry.calls == 0) entry = CoverageEntry{std::string(name), rule, kernel, 0, 0};
+  if (entry.calls == 0) entry = CoverageEntry{std::string(name), rule, kernel};
   entry.calls++;
   entry.multiplications += multiplications;
+  entry.skipped += skipped;
 }
 
 void PlanRun::record_engine(std::string_view name, uint64_t multiplications) {

@@ -28,6 +28,7 @@ struct CoverageEntry {
   KernelKind kernel = KernelKind::reference;
   uint64_t calls = 0;
   uint64_t multiplications = 0;
+  uint64_t skipped = 0;  // of these, by factors that a treatment has found to be zero
 };
 
 // A matrix multiplication that the plan does not name.
@@ -73,9 +74,17 @@ class PlanRun {
   void observe(MatmulObserver observer) { observer_ = std::move(observer); }
   const MatmulObserver& observer() const { return observer_; }
 
+  // Tokens follow each other from decode to decode, in one sequence, until it is forgotten:
+  // treatments may look back. Without, each decode begins anew, as a plugin cannot know better.
+  // Set while nothing is computed.
+  void follow_sequence() { follows_ = true; }
+  void forget_sequence();
+
   // For the backend.
+  MatmulHistory* history(std::string_view name);
   void record_met(std::optional<size_t> rule);
-  void record(std::string_view name, size_t rule, KernelKind kernel, uint64_t multiplications);
+  void record(std::string_view name, size_t rule, KernelKind kernel, uint64_t multiplications,
+              uint64_t skipped);
   void record_engine(std::string_view name, uint64_t multiplications);
   void record_cache_type(std::string_view type);
   void record_fused(std::string_view operation);
@@ -84,6 +93,9 @@ class PlanRun {
   const Plan plan_;
   std::vector<uint32_t> arithmetic_ids_;
   MatmulObserver observer_;
+  bool follows_ = false;
+  std::map<std::string, MatmulHistory, std::less<>>
+      histories_;  // of the multiplications by weights
   mutable std::mutex mutex_;
   std::map<std::string, CoverageEntry, std::less<>> entries_;  // by name and kernel
   std::map<std::string, EngineEntry, std::less<>> engine_;

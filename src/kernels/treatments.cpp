@@ -33,6 +33,12 @@ class Around : public PackedWeights {
   int64_t k() const override { return k_; }
   size_t bytes() const override { return inner_->bytes(); }
 
+  void multiply(int64_t m, const RowReader& x, float* out, int64_t stride,
+                ThreadPool& pool) const override {
+    MatmulHistory none;
+    multiply_after(none, m, x, out, stride, pool);
+  }
+
  protected:
   const PackedWeights& inner() const { return *inner_; }
 
@@ -62,9 +68,9 @@ class RoundedResult : public Around {
   RoundedResult(Packed inner, int64_t k, const Operand& operand)
       : Around(std::move(inner), k), quantiser_(operand), scaler_(operand, n()) {}
 
-  void multiply(int64_t m, const RowReader& x, float* out, int64_t stride,
-                ThreadPool& pool) const override {
-    inner().multiply(m, x, out, stride, pool);
+  void multiply_after(MatmulHistory& history, int64_t m, const RowReader& x, float* out,
+                      int64_t stride, ThreadPool& pool) const override {
+    inner().multiply_after(history, m, x, out, stride, pool);
     const RowReader read = [&](int64_t row, float* to) {
       std::copy_n(out + row * stride, n(), to);
     };
@@ -105,14 +111,14 @@ class Equalised : public Around {
       : Around(std::move(inner), static_cast<int64_t>(numbers->factors.size())),
         numbers_(std::move(numbers)) {}
 
-  void multiply(int64_t m, const RowReader& x, float* out, int64_t stride,
-                ThreadPool& pool) const override {
+  void multiply_after(MatmulHistory& history, int64_t m, const RowReader& x, float* out,
+                      int64_t stride, ThreadPool& pool) const override {
     const std::vector<float>& factors = numbers_->factors;
     const RowReader divided = [&](int64_t row, float* to) {
       x(row, to);
       for (size_t i = 0; i < factors.size(); ++i) to[i] /= factors[i];
     };
-    inner().multiply(m, divided, out, stride, pool);
+    inner().multiply_after(history, m, divided, out, stride, pool);
   }
 
  private:
@@ -139,11 +145,14 @@ class Differences : public Around {
  public:
   Differences(Packed inner, int64_t k, double theta) : Around(std::move(inner), k), theta_(theta) {}
 
-  // The first row of a call is a difference from zeros.
-  void multiply(int64_t m, const RowReader& x, float* out, int64_t stride,
-                ThreadPool& pool) const override {
+  // The first row of all is a difference from zeros.
+  void multiply_after(MatmulHistory& history, int64_t m, const RowReader& x, float* out,
+                      int64_t stride, ThreadPool& pool) const override {
     std::vector<float> differences(static_cast<size_t>(m * k()));
-    std::vector<double> before(static_cast<size_t>(k()));
+    const bool first = history.row.empty();
+    history.row.resize(static_cast<size_t>(k()));
+    history.result.resize(static_cast<size_t>(n()));
+    std::vector<double>& before = history.row;
     for (int64_t row = 0; row < m; ++row) {
       float* to = differences.data() + row * k();
       x(row, to);
@@ -151,15 +160,18 @@ class Differences : public Around {
         const double multiple = std::nearbyint(double{to[i]} / theta_);
         to[i] = static_cast<float>((multiple - before[static_cast<size_t>(i)]) * theta_);
         before[static_cast<size_t>(i)] = multiple;
+        if (to[i] == 0) history.skipped += static_cast<uint64_t>(n());
       }
     }
     const RowReader read = [&](int64_t row, float* to) {
       std::copy_n(differences.data() + row * k(), k(), to);
     };
-    inner().multiply(m, read, out, stride, pool);
-    for (int64_t row = 1; row < m; ++row) {
-      for (int64_t j = 0; j < n(); ++j) out[row * stride + j] += out[(row - 1) * stride + j];
+    inner().multiply_after(history, m, read, out, stride, pool);
+    for (int64_t row = first ? 1 : 0; row < m; ++row) {
+      const float* last = row == 0 ? history.result.data() : out + (row - 1) * stride;
+      for (int64_t j = 0; j < n(); ++j) out[row * stride + j] += last[j];
     }
+    std::copy_n(out + (m - 1) * stride, n(), history.result.data());
   }
 
  private:
@@ -180,9 +192,9 @@ class Corrected : public Around {
 
   size_t bytes() const override { return inner().bytes() + left_->bytes() + right_->bytes(); }
 
-  void multiply(int64_t m, const RowReader& x, float* out, int64_t stride,
-                ThreadPool& pool) const override {
-    inner().multiply(m, x, out, stride, pool);
+  void multiply_after(MatmulHistory& history, int64_t m, const RowReader& x, float* out,
+                      int64_t stride, ThreadPool& pool) const override {
+    inner().multiply_after(history, m, x, out, stride, pool);
     const int64_t rank = right_->n();
     std::vector<float> middle(static_cast<size_t>(m * rank));
     std::vector<float> correction(static_cast<size_t>(m * n()));
@@ -225,18 +237,18 @@ class Split : public Around {
   Split(Packed inner, const Treatment& treatment, const Matrix& matrix)
       : Around(std::move(inner), matrix.k), treatment_(treatment), w_(matrix.w) {}
 
-  void multiply(int64_t m, const RowReader& x, float* out, int64_t stride,
-                ThreadPool& pool) const override {
+  void multiply_after(MatmulHistory& history, int64_t m, const RowReader& x, float* out,
+                      int64_t stride, ThreadPool& pool) const override {
     const std::vector<int64_t> columns = outliers(m, x, pool);
     if (columns.empty()) {
-      inner().multiply(m, x, out, stride, pool);
+      inner().multiply_after(history, m, x, out, stride, pool);
       return;
     }
     const RowReader rest = [&](int64_t row, float* to) {
       x(row, to);
       for (const int64_t column : columns) to[column] = 0;
     };
-    inner().multiply(m, rest, out, stride, pool);
+    inner().multiply_after(history, m, rest, out, stride, pool);
 
     const auto gathered = [&](const RowReader& read) -> RowReader {
       return [&, read](int64_t row, float* to) {
@@ -491,6 +503,11 @@ constexpr std::array<Wrap, 6> k_wraps = {around_result,  around_equalise, around
                                          around_lowrank, around_outliers, around_dyadic};
 
 }  // namespace
+
+void PackedWeights::multiply_after(MatmulHistory&, int64_t m, const RowReader& x, float* out,
+                                   int64_t out_stride, ThreadPool& pool) const {
+  multiply(m, x, out, out_stride, pool);
+}
 
 std::unique_ptr<PackedWeights> pack_weights(const Arithmetic& arithmetic,
                                             std::span<const Treatment> treatments, int64_t n,

@@ -96,7 +96,9 @@ Context::Context(std::shared_ptr<Engine> engine, const Model& model, const Plan&
     : model_(&model),
       run_(std::make_shared<PlanRun>(plan)),
       census_(std::make_unique<GraphCensus>()),
-      engine_(std::move(engine)) {}
+      engine_(std::move(engine)) {
+  run_->follow_sequence();
+}
 
 std::optional<Context> Context::sibling(const Plan& plan) const {
   const auto differs = [&](const auto& entry) {
@@ -169,6 +171,7 @@ std::span<const float> Context::logits(int index) const {
 
 void Context::clear() {
   llama_memory_clear(llama_get_memory(handle()), true);
+  run_->forget_sequence();
   position_ = 0;
 }
 
@@ -176,6 +179,7 @@ int Context::keep(int count) {
   if (count >= position_) return position_;
   if (!llama_memory_seq_rm(llama_get_memory(handle()), 0, count, -1)) count = 0;
   if (count == 0) clear();
+  run_->forget_sequence();  // whose last token is another now
   position_ = count;
   return position_;
 }
@@ -209,6 +213,7 @@ ModelCoverage Context::coverage() const {
     MatmulCount& count = ran[entry.name];
     count.calls += entry.calls;
     count.multiplications += entry.multiplications;
+    count.skipped += entry.skipped;
   }
   return make_coverage(run_->plan(), *census_, ran);
 }

@@ -133,10 +133,13 @@ ModelCoverage make_coverage(const Plan& plan, const GraphCensus& census,
     MatmulCount& sum = roles[{role_of(name), arithmetic}];
     sum.calls += count.calls;
     sum.multiplications += count.multiplications;
+    if (rule) sum.skipped += ran.at(name).skipped;
     (rule ? coverage.napier : coverage.engine) += count.multiplications;
   }
   for (const auto& [key, count] : roles) {
-    coverage.roles.push_back({key.first, key.second, count.calls, count.multiplications});
+    coverage.skipped += count.skipped;
+    coverage.roles.push_back(
+        {key.first, key.second, count.calls, count.multiplications, count.skipped});
   }
   return coverage;
 }

@@ -66,6 +66,7 @@ Generation generate(const Model& model, Context& context, std::span<const Token>
     const Token token = llama_sampler_sample(sampler.get(), context.handle(), -1);
     if (model.ends_generation(token)) break;
     ++generation.tokens;
+    generation.ids.push_back(token);
     pending += model.piece(token);
     const size_t whole = pending.size() - incomplete_tail(pending);
     if (whole > 0 && !sink(std::string_view(pending).substr(0, whole))) break;

@@ -5,6 +5,7 @@
 #include <functional>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "model/context.hpp"
 #include "model/model.hpp"
@@ -24,6 +25,7 @@ struct SamplingOptions {
 
 struct Generation {
   int tokens = 0;
+  std::vector<Token> ids;        // of the generated ones
   double tokens_per_second = 0;  // of the generated ones
   uint32_t seed = 0;             // the one used
 };

@@ -12,6 +12,7 @@ namespace napier {
 struct MatmulCount {
   uint64_t calls = 0;
   uint64_t multiplications = 0;
+  uint64_t skipped = 0;  // of these, by factors that a treatment has found to be zero
 };
 
 // Counts the nodes of every graph that it is shown, as an evaluation callback of ggml's scheduler.

@@ -35,6 +35,7 @@ std::string coverage_line(const Result& result) {
       group->second += " " + role.role;
     }
   }
+  const double all = static_cast<double>(result.coverage.napier + result.coverage.engine);
   std::string text;
   for (const auto& [arithmetic, roles] : groups) {
     uint64_t count = 0;
@@ -43,10 +44,13 @@ std::string coverage_line(const Result& result) {
         count += role.multiplications;
       }
     }
-    const double all = static_cast<double>(result.coverage.napier + result.coverage.engine);
     text +=
         fmt::format("{}{} in {} ({})", text.empty() ? "" : "; ",
                     percent(all == 0 ? 0 : static_cast<double>(count) / all), arithmetic, roles);
+  }
+  if (result.coverage.skipped > 0) {
+    text += fmt::format("; {} of all by a zero, which need not be done",
+                        percent(static_cast<double>(result.coverage.skipped) / all));
   }
   return text;
 }
@@ -58,9 +62,11 @@ Json matmuls_json(const ModelCoverage& coverage) {
     if (entry.is_null()) entry = Json::array();
     entry.push_back({{"arith", role.arithmetic.empty() ? Json(nullptr) : Json(role.arithmetic)},
                      {"matmuls", role.matmuls},
-                     {"multiplications", role.multiplications}});
+                     {"multiplications", role.multiplications},
+                     {"skipped", role.skipped}});
   }
   return {{"napier", coverage.napier},
+          {"skipped", coverage.skipped},
           {"engine", coverage.engine},
           {"elementwise", coverage.elementwise_total()},
           {"elementwise_share", coverage.elementwise_share()},
@@ -92,12 +98,25 @@ Json result_json(const Result& result) {
 
 std::string evaluation_table(const Evaluation& evaluation) {
   const Result& reference = evaluation.reference;
-  TextTable table(
-      {"arithmetic", "perplexity", "change [95 %]", "KL mean", "KL p99", "top-1", "tokens/s"});
+  const bool sharpness = evaluation.sharpness > 0;
+  std::vector<std::string> header = {"arithmetic", "perplexity", "change [95 %]", "KL mean",
+                                     "KL p99",     "top-1",      "tokens/s"};
+  if (sharpness) header.insert(header.end() - 1, "sharpness");
+  TextTable table(header);
   const auto add = [&](const Result& result, const std::string& name, const std::string& change) {
-    table.add({name, fmt::format("{:.4f} +- {:.4f}", result.perplexity, result.perplexity_error),
-               change, fmt::format("{:.6f}", result.kl.mean), fmt::format("{:.6f}", result.kls.p99),
-               percent(result.top1.mean), fmt::format("{:.0f}", result.tokens_per_second)});
+    std::vector<std::string> cells = {
+        name,
+        fmt::format("{:.4f} +- {:.4f}", result.perplexity, result.perplexity_error),
+        change,
+        fmt::format("{:.6f}", result.kl.mean),
+        fmt::format("{:.6f}", result.kls.p99),
+        percent(result.top1.mean),
+        fmt::format("{:.0f}", result.tokens_per_second)};
+    if (sharpness) {
+      cells.insert(cells.end() - 1, fmt::format("{:.4f} +- {:.4f} %", result.sharpness.mean,
+                                                result.sharpness.error));
+    }
+    table.add(std::move(cells));
   };
   add(reference, reference.arith + " (reference)", "");
   for (const Result& result : evaluation.results) {
@@ -142,16 +161,26 @@ std::string evaluation_table(const Evaluation& evaluation) {
       reference.plan == to_string(parse_plan("f32")) ? "every matrix multiplication in Napier's f32"
                                                      : "the plan " + reference.plan,
       cache_name(evaluation.cache));
+  if (sharpness) {
+    text += fmt::format(
+        "Sharpness: by how much of 1 + the loss it grows at most where each logit z moves by up to"
+        "\n{} (|z| + 1), +- its standard error.\n",
+        evaluation.sharpness);
+  }
   return text;
 }
 
 std::string evaluation_csv(const Evaluation& evaluation) {
   std::string text = "arith,plan";
   for (const Metric& metric : metrics()) text += std::string(",") + metric.name;
+  if (evaluation.sharpness > 0) text += ",sharpness,sharpness_error";
   text += "\n";
   const auto add = [&](const Result& result) {
     text += csv_field(result.arith) + "," + csv_field(result.plan);
     for (const Metric& metric : metrics()) text += "," + csv_field(metric.value(result));
+    if (evaluation.sharpness > 0) {
+      text += "," + csv_field(result.sharpness.mean) + "," + csv_field(result.sharpness.error);
+    }
     text += "\n";
   };
   add(evaluation.reference);
@@ -160,9 +189,19 @@ std::string evaluation_csv(const Evaluation& evaluation) {
 }
 
 std::string evaluation_json(const Evaluation& evaluation) {
+  const auto whole = [&](const Result& result) {
+    Json json = whole_result_json(result);
+    if (evaluation.sharpness > 0) {
+      json["sharpness"] = {{"mean", result.sharpness.mean},
+                           {"error", result.sharpness.error},
+                           {"low", result.sharpness.low},
+                           {"high", result.sharpness.high}};
+    }
+    return json;
+  };
   Json results = Json::array();
-  for (const Result& result : evaluation.results) results.push_back(whole_result_json(result));
-  const Json document = {
+  for (const Result& result : evaluation.results) results.push_back(whole(result));
+  Json document = {
       {"model", evaluation.model},
       {"text", evaluation.text},
       {"reference_model",
@@ -173,8 +212,9 @@ std::string evaluation_json(const Evaluation& evaluation) {
       {"tokens", evaluation.tokens},
       {"scored", evaluation.scored},
       {"bytes", evaluation.bytes},
-      {"reference", whole_result_json(evaluation.reference)},
+      {"reference", whole(evaluation.reference)},
       {"results", results}};
+  if (evaluation.sharpness > 0) document["sharpness_epsilon"] = evaluation.sharpness;
   return json_text(document);
 }
 

@@ -43,5 +43,33 @@ TEST(Divergence, TopTokensAreInOrderAndOfEqualsTheLowerFirst) {
   EXPECT_EQ(top({nan, nan, nan, nan, nan, nan}).size(), 5u);
 }
 
+// The closed form is the maximum: no corner of the box, and nothing within it, is larger.
+TEST(Divergence, SharpnessIsTheLargestLossInTheBox) {
+  const std::vector<float> logits = {1.5f, -2.25f, 0.0f, 3.0f, -0.5f};
+  constexpr double epsilon = 0.05;
+  const auto loss = [](std::span<const double> z, size_t target) {
+    double sum = 0;
+    for (const double logit : z) sum += std::exp(logit);
+    return std::log(sum) - z[target];
+  };
+  const std::vector<double> z(logits.begin(), logits.end());
+  for (size_t target = 0; target < z.size(); ++target) {
+    double largest = 0;
+    for (int corner = 0; corner < 1 << 5; ++corner) {
+      for (const double part : {0.5, 1.0}) {
+        std::vector<double> moved = z;
+        for (size_t i = 0; i < z.size(); ++i) {
+          const double reach = part * epsilon * (std::fabs(z[i]) + 1);
+          moved[i] += (corner >> i) & 1 ? reach : -reach;
+        }
+        largest = std::max(largest, loss(moved, target));
+      }
+    }
+    const double wanted = 100 * (largest - loss(z, target)) / (1 + loss(z, target));
+    EXPECT_NEAR(sharpness(logits, target, epsilon), wanted, 1e-6 * wanted);
+  }
+  EXPECT_NEAR(sharpness(logits, 0, 0), 0, 1e-6);
+}
+
 }  // namespace
 }  // namespace napier

@@ -142,6 +142,27 @@ def test_another_model_as_the_reference(evaluated, shared, tmp_path, seed):
     assert 0 < document["results"][0]["kl_mean"] < document["results"][1]["kl_mean"]
 
 
+def test_sharpness(evaluated):
+    document, folder = evaluated("--ctx", 128, "--chunks", 12, "--arith", "lmul-m3,f32",
+                                 "--sharpness", "0.01")
+    assert document["sharpness_epsilon"] == 0.01
+    targets = np.load(folder / "targets.npy")
+    rows = np.arange(len(targets))
+    for number, result in ((0, document["reference"]), (1, document["results"][0])):
+        logits = read(folder, number)
+        reach = 0.01 * (np.abs(logits) + 1)
+        worst = logits + reach
+        worst[rows, targets] = (logits - reach)[rows, targets]
+        loss, most = (-log_softmax(z)[rows, targets] for z in (logits, worst))
+        phi = 100 * (most - loss) / (1 + loss)
+        figure = result["sharpness"]
+        assert figure["mean"] == pytest.approx(phi.mean(), rel=1e-6)
+        assert figure["error"] == pytest.approx(
+            ratio_error(phi, np.repeat(np.arange(12), 63)), rel=1e-5)
+        assert figure["low"] < figure["mean"] < figure["high"]
+    assert document["results"][1]["sharpness"] == document["reference"]["sharpness"]
+
+
 def test_a_wrong_figure_is_found(evaluated):
     document, folder = evaluated("--ctx", 128, "--chunks", 10, "--arith", "lmul-m4")
     document["results"][0]["kl_mean"] += 2e-6

@@ -398,6 +398,45 @@ TEST_F(Weights, BeyondTheBudgetStillRun) {
   EXPECT_EQ(packed_weights_in_use().bytes, 0u);
 }
 
+// A matrix that could not be kept is packed part by part, of 64 rows here.
+TEST(LargeWeights, BeyondTheBudgetHaveTheSameBits) {
+  constexpr int64_t columns = 1 << 16, rows = 130, tokens = 2;
+  Floats memory = random_floats(columns * rows, 12);
+  for (const char* arithmetic : {"lmul-m4", "x=int8@row/w=int8@tensor"}) {
+    use_plan(arithmetic);
+    ggml_context_ptr model(ggml_init({1 << 16, nullptr, true}));
+    Graph graph;
+    ggml_backend_buffer_ptr mapped(ggml_backend_dev_buffer_from_host_ptr(
+        device("NAPIER_WEIGHTS"), memory.data(), memory.size() * sizeof(float), 0));
+    ggml_backend_buffer_set_usage(mapped.get(), GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
+    ggml_tensor* weight = ggml_new_tensor_2d(model.get(), GGML_TYPE_F32, columns, rows);
+    ggml_set_name(weight, "output.weight");
+    ggml_backend_tensor_alloc(mapped.get(), weight, memory.data());
+    ggml_tensor* input = ggml_new_tensor_2d(graph.context(), GGML_TYPE_F32, columns, tokens);
+    ggml_tensor* result = ggml_mul_mat(graph.context(), weight, input);
+    graph.allocate();
+    fill(input, {columns, tokens, 1, 1}, false, false, 9);
+    ASSERT_EQ(graph.compute(result), GGML_STATUS_SUCCESS) << last_backend_error();
+    EXPECT_EQ(packed_weights_in_use().entries, 1u);
+    const Floats whole = read(result);
+    mapped.reset();
+
+    BackendSettings settings;
+    settings.cache_bytes = 1 << 20;
+    configure_backend(settings);
+    mapped.reset(ggml_backend_dev_buffer_from_host_ptr(device("NAPIER_WEIGHTS"), memory.data(),
+                                                       memory.size() * sizeof(float), 0));
+    ggml_backend_buffer_set_usage(mapped.get(), GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
+    weight->buffer = nullptr;
+    weight->data = nullptr;
+    ggml_backend_tensor_alloc(mapped.get(), weight, memory.data());
+    ASSERT_EQ(graph.compute(result), GGML_STATUS_SUCCESS) << last_backend_error();
+    configure_backend({});
+    EXPECT_EQ(packed_weights_in_use().entries, 0u);
+    EXPECT_EQ(read(result), whole) << arithmetic;
+  }
+}
+
 // Nothing tells us when others write to their own buffers.
 TEST_F(Weights, InOtherBuffersAreReadEachTime) {
   use_plan("lmul-m4");

@@ -169,6 +169,50 @@ TEST(TreatmentsTest, DifferencesSumToTheDenseResult) {
   expect_near(c.under("f32 with delta(1e-6)"), {dense.begin(), dense.end()}, 1e-5);
 }
 
+// What was computed before does not change a row: neither the size of the calls, nor where one ends.
+TEST(TreatmentsTest, DifferencesGoOnFromCallToCall) {
+  const Case c(12, 6, 40);
+  const Rule rule = parse_plan("* -> f32 with delta(0.5)").rules[0];
+  ThreadPool pool(2);
+  const auto reader = [&](int64_t from) {
+    return [&c, from](int64_t row, float* to) {
+      for (int64_t col = 0; col < 40; ++col) to[col] = c.at_x(from + row, col);
+    };
+  };
+  const auto packed = pack_weights(
+      rule.arithmetic, rule.treatments, 6, 40,
+      [&](int64_t row, float* to) {
+        for (int64_t col = 0; col < 40; ++col) to[col] = c.at_w(row, col);
+      },
+      pool);
+  MatmulHistory whole;
+  std::vector<float> wanted(12 * 6);
+  packed->multiply_after(whole, 12, reader(0), wanted.data(), 6, pool);
+
+  uint64_t zeros = 0;
+  for (int64_t row = 0; row < 12; ++row) {
+    for (int64_t col = 0; col < 40; ++col) {
+      const double last = row == 0 ? 0 : std::nearbyint(double{c.at_x(row - 1, col)} / 0.5);
+      zeros += std::nearbyint(double{c.at_x(row, col)} / 0.5) == last;
+    }
+  }
+  EXPECT_GT(zeros, 0U);
+  EXPECT_EQ(whole.skipped, zeros * 6);
+
+  MatmulHistory pieces;
+  std::vector<float> got(12 * 6);
+  int64_t row = 0;
+  for (const int64_t rows : {1, 4, 1, 6}) {
+    packed->multiply_after(pieces, rows, reader(row), got.data() + row * 6, 6, pool);
+    row += rows;
+  }
+  EXPECT_EQ(got, wanted);
+  EXPECT_EQ(pieces.skipped, whole.skipped);
+  pieces.forget();  // and begin anew
+  packed->multiply_after(pieces, 12, reader(0), got.data(), 6, pool);
+  EXPECT_EQ(got, wanted);
+}
+
 TEST(TreatmentsTest, ResultsAreRoundedAsOperandsAre) {
   const Case c(5, 24, 16);
   const std::vector<float> plain = c.under("f32");

@@ -139,4 +139,12 @@ def test_small_differences_give_the_dense_result(evaluate, shared):
     dense = figures["f32"]["perplexity"]
     small = next(f for name, f in figures.items() if "1e-05" in name)
     assert small["perplexity"] == pytest.approx(dense, rel=1e-4)
-    assert small["kl_mean"] < 1e-6 < figures["delta-activations"]["kl_mean"]
+    coarse = figures["delta-activations"]
+    assert small["kl_mean"] < 1e-6 < coarse["kl_mean"]
+    # Work is skipped where a token's activation, in multiples of theta, is that of the token before.
+    counts = coarse["matmuls"]
+    assert small["matmuls"]["skipped"] < 0.01 * counts["napier"]
+    assert 0.01 * counts["napier"] < counts["skipped"] < counts["napier"]
+    assert counts["skipped"] == sum(entry["skipped"] for entries in counts["roles"].values()
+                                    for entry in entries)
+    assert all(entry["skipped"] == 0 for entry in counts["roles"]["kq"])
