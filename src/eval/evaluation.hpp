@@ -105,7 +105,7 @@ std::span<const Metric> metrics();
 // are against the reference; of the reference itself 0, 1 and 1.
 struct TokenFigures {
   std::vector<double> nll, kl, top1, top5;
-  std::vector<double> sharpness;  // empty where it is not measured
+  std::vector<double> sharpness = {};  // empty where it is not measured
 
   void resize(size_t size);
   void append(const TokenFigures& more);
