@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <deque>
 #include <exception>
+#include <initializer_list>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -21,11 +22,22 @@
 
 namespace napier {
 
-int Ranks::rank_in_environment() {
-  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"}) {
+namespace {
+
+// The first of these variables that is set, as a number; else `otherwise`.
+int number_in_environment(std::initializer_list<const char*> names, int otherwise) {
+  for (const char* name : names) {
     if (const char* value = std::getenv(name)) return std::atoi(value);
   }
-  return 0;
+  return otherwise;
+}
+
+}  // namespace
+
+// SLURM_PROCID last: the script of a batch job has it too, and starts mpirun.
+int Ranks::rank_in_environment() {
+  return number_in_environment({"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"},
+                               0);
 }
 
 #ifdef NAPIER_WITH_MPI
@@ -73,6 +85,14 @@ void work_for_the_first_rank(const std::function<UnitResult(const SweepUnit& uni
 }
 
 }  // namespace
+
+// Only tasks that srun starts have SLURM_STEP_NUM_TASKS.
+void Ranks::check_start() {
+  if (is_started_together() || number_in_environment({"SLURM_STEP_NUM_TASKS"}, 1) <= 1) return;
+  throw Error(
+      "srun started several processes, but without an MPI plugin they cannot share the work: use "
+      "srun --mpi=pmix (srun --mpi=list names what there is), or mpirun in the job's script");
+}
 
 Ranks::Ranks() {
   if (!is_started_together()) return;
@@ -173,6 +193,13 @@ void Ranks::share_out(std::span<const SweepUnit> units,
 }
 
 #else
+
+void Ranks::check_start() {
+  if (number_in_environment({"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"}, 1) <= 1) {
+    return;
+  }
+  throw Error("this Napier was built without MPI, and several processes cannot share a sweep");
+}
 
 Ranks::Ranks() = default;
 Ranks::~Ranks() = default;

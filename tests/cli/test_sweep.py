@@ -150,6 +150,24 @@ def test_two_and_three_ranks_give_the_same_database(build_dir, spec, undisturbed
         assert dump(path) == dump(undisturbed[0])
 
 
+def test_processes_that_do_not_know_of_each_other_are_refused(napier, spec, undisturbed, tmp_path):
+    """As srun starts them without an MPI plugin of Slurm's; the first one says it."""
+    def run(rank, **environment):
+        return napier("sweep", spec, "--db", tmp_path / "slurm.db", "--threads", 1, env=os.environ |
+                      {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "SLURM_PROCID": str(rank)} |
+                      environment)
+
+    for rank in (0, 1):
+        done = run(rank, SLURM_STEP_NUM_TASKS="2")
+        assert done.returncode == 2 and done.stdout == ""
+        assert ("srun --mpi=pmix" in done.stderr) == (rank == 0)
+        assert done.stderr.count("\n") == (rank == 0)
+    assert not (tmp_path / "slurm.db").exists()
+    done = run(0)  # the script of a batch job itself
+    assert done.returncode == 0, done.stderr
+    assert dump(tmp_path / "slurm.db") == dump(undisturbed[0])
+
+
 def test_a_lost_rank_is_a_sentence_and_nothing_is_lost(build_dir, spec, undisturbed, tmp_path):
     path = tmp_path / "lost.db"
     command, environment = mpirun(2, build_dir / "napier", "sweep", spec, "--db", path, "--threads",
