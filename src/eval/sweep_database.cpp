@@ -302,9 +302,9 @@ void SweepDatabase::finish(std::span<const SweepUnit> all) {
     const auto [model, source] = place;
     const SweepSource& s = spec_->sources[source];
     const bool choice = !s.task.empty() && read_task(s.task + "=" + s.path, 1).is_choice();
-    std::vector<Figures> results =
-        s.task.empty() ? text_results(database_, model, source, subjects)
-                       : task_results(database_, model, source, subjects, choice);
+    std::vector<Figures> results = s.task.empty()
+                                       ? text_results(database_, model, source, subjects)
+                                       : task_results(database_, model, source, subjects, choice);
     if (s.task.empty()) {
       const std::vector<double> pj = energies(*spec_, model, s.context);
       for (size_t subject = 0; subject < subjects; ++subject) {

@@ -13,8 +13,7 @@ namespace {
 // A function that the CPU backend offers by name: the plugin links none of its library.
 template <typename Function>
 Function* offered(ggml_backend_t backend, const char* name) {
-  ggml_backend_reg_t registration =
-      ggml_backend_dev_backend_reg(ggml_backend_get_device(backend));
+  ggml_backend_reg_t registration = ggml_backend_dev_backend_reg(ggml_backend_get_device(backend));
   return reinterpret_cast<Function*>(ggml_backend_reg_get_proc_address(registration, name));
 }
 

@@ -193,7 +193,8 @@ std::vector<Rule> ComputedFile::rules() const {
       MatrixNumbers& one = found[{static_cast<size_t>(numbers.integer(0)), numbers.text(1)}];
       for (const auto& [what, values] : numbers_of(one)) {
         if (numbers.text(2) != what) continue;
-        *values = numbers.blob(3);
+        const std::vector<double> read = numbers.blob(3);
+        values->assign(read.begin(), read.end());
       }
     }
     for (auto& [key, one] : found) {

@@ -23,7 +23,8 @@ if(NAPIER_FUZZ AND NAPIER_HAS_LIBFUZZER)
   endif()
   ExternalProject_Add(napier_fuzzers
     SOURCE_DIR "${CMAKE_CURRENT_LIST_DIR}" BINARY_DIR "${fuzz_dir}"
-    CMAKE_ARGS "-DNAPIER_GGML_HEADERS=${fuzz_ggml}" -DCMAKE_CXX_COMPILER=${NAPIER_CLANGXX} -DCMAKE_BUILD_TYPE=None
+    CMAKE_ARGS -DCMAKE_CXX_COMPILER=${NAPIER_CLANGXX} -DCMAKE_BUILD_TYPE=None
+               "-DNAPIER_GGML_HEADERS=${fuzz_ggml}"
     BUILD_ALWAYS ON INSTALL_COMMAND "" USES_TERMINAL_BUILD OFF)
 else()
   message(STATUS "napier: no fuzzers, they need clang++ with libFuzzer")

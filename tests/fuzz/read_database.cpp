@@ -34,7 +34,8 @@ CREATE TABLE result (model INTEGER, source INTEGER, subject INTEGER, metric TEXT
 CREATE TABLE timing (model INTEGER, source INTEGER, number INTEGER, subject INTEGER, seconds REAL,
   PRIMARY KEY (model, source, number, subject)) WITHOUT ROWID;
 INSERT INTO meta VALUES ('version', '1'), ('identity',
-  '{"spec":"{\"sources\":[[\"a\",\"a.txt\",\"\",64,1,\"\",\"\",0],[\"b\",\"b\",\"piqa\",0,1,\"\",\"\",0]]}"}');
+  '{"spec":"{\"sources\":[[\"a\",\"a.txt\",\"\",64,1,\"\",\"\",0],' ||
+  '[\"b\",\"b\",\"piqa\",0,1,\"\",\"\",0]]}"}');
 INSERT INTO model VALUES (0, 'a.gguf', 'sha256:0');
 INSERT INTO source VALUES (0, 'a', 'a.txt', '', 64, ''), (1, 'b', 'b', 'piqa', 0, '');
 INSERT INTO subject VALUES (0, 'f32', '* -> f32'), (1, 'bf16', '* -> bf16');

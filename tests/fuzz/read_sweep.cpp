@@ -9,8 +9,7 @@
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static Scratch scratch;
   try {
-    const napier::SweepSpec spec =
-        napier::read_sweep_file(scratch.write("sweep.toml", data, size));
+    const napier::SweepSpec spec = napier::read_sweep_file(scratch.write("sweep.toml", data, size));
     if (spec.models.empty() || spec.subjects.empty() || spec.sources.empty()) std::abort();
   } catch (const napier::Error& error) {
     if (error.what()[0] == '\0') std::abort();

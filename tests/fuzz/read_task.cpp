@@ -14,7 +14,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto kinds = napier::task_kinds();
   const napier::TaskKind& kind = kinds[data[0] % kinds.size()];
   const bool mmlu = kind.name == "mmlu", bbh = kind.name == "bbh_cot";
-  const std::string path = scratch.write(mmlu ? "test/x_test.csv" : "bbh/x.json", data + 1, size - 1);
+  const std::string path =
+      scratch.write(mmlu ? "test/x_test.csv" : "bbh/x.json", data + 1, size - 1);
   if (mmlu) scratch.write("dev/x_dev.csv", data + 1, size - 1);
   if (bbh) scratch.write("bbh_cot_prompts/x.txt", data + 1, size - 1);
   try {

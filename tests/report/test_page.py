@@ -159,7 +159,8 @@ def test_tables_and_plots(napier, database, tmp_path):
     assert latex.count("\\begin{tabular}") == latex.count("\\end{tabular}") == 2
     assert "fp8\\_e5m2 & " in latex and "change \\%" in latex
     plots = sorted((tmp_path / "plots").iterdir())
-    names = [f"stories260K-stories_____-{kind}.svg" for kind in ("bits", "change", "energy", "speed")]
+    kinds = ("bits", "change", "energy", "speed")
+    names = [f"stories260K-stories_____-{kind}.svg" for kind in kinds]
     assert [plot.name for plot in plots] == ["stories260K-piqa-accuracy.svg", *names]
     for plot in plots:
         root = xml.etree.ElementTree.parse(plot).getroot()
