@@ -54,14 +54,34 @@ bool is_started_together() {
   return false;
 }
 
-// What mpirun sends to the others when one process is lost.
+pid_t first_process = 0;  // the first rank's, where it runs on this machine
+
+// What mpirun sends to the others when one process is lost: the first rank says so, or the second,
+// if it was the first.
 void on_lost_rank(int) {
   constexpr std::string_view sentence =
       "napier: the sweep was ended because a rank was lost; run it again to go on with the units "
       "that are left\n";
-  const ssize_t ignored = write(STDERR_FILENO, sentence.data(), sentence.size());
-  (void)ignored;
+  if (first_process == getpid() || kill(first_process, 0) != 0) {
+    const ssize_t ignored = write(STDERR_FILENO, sentence.data(), sentence.size());
+    (void)ignored;
+  }
   _exit(1);
+}
+
+// To be the one who says it, where that can be known.
+void listen_for_lost_ranks(int rank) {
+  struct {
+    pid_t process;
+    std::array<char, MPI_MAX_PROCESSOR_NAME> machine;
+  } first = {getpid(), {}}, own = first;
+  int length = 0;
+  MPI_Get_processor_name(own.machine.data(), &length);
+  first.machine = own.machine;
+  MPI_Bcast(&first, sizeof first, MPI_BYTE, 0, MPI_COMM_WORLD);
+  if (rank > 1 || first.machine != own.machine) return;
+  first_process = first.process;
+  std::signal(SIGTERM, on_lost_rank);
 }
 
 void send_unit(int rank, const SweepUnit* unit) {
@@ -100,7 +120,7 @@ Ranks::Ranks() {
   MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
   MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
   MPI_Comm_size(MPI_COMM_WORLD, &count_);
-  if (count_ > 1 && rank_ == 0) std::signal(SIGTERM, on_lost_rank);
+  if (count_ > 1) listen_for_lost_ranks(rank_);
 }
 
 Ranks::~Ranks() {

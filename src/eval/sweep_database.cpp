@@ -19,6 +19,9 @@ namespace napier {
 namespace {
 
 constexpr const char* k_schema = R"sql(
+DROP TABLE IF EXISTS meta; DROP TABLE IF EXISTS model; DROP TABLE IF EXISTS source;
+DROP TABLE IF EXISTS subject; DROP TABLE IF EXISTS unit; DROP TABLE IF EXISTS figures;
+DROP TABLE IF EXISTS answer; DROP TABLE IF EXISTS result; DROP TABLE IF EXISTS timing;
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE model (id INTEGER PRIMARY KEY, path TEXT NOT NULL, hash TEXT NOT NULL);
 CREATE TABLE source (id INTEGER PRIMARY KEY, name TEXT NOT NULL, path TEXT NOT NULL,
@@ -196,6 +199,15 @@ SweepDatabase::SweepDatabase(const std::string& path, const SweepSpec& spec,
     throw Error(path + ": is a database, but not of a sweep");
   }
   if (held == text) return;
+  // Nothing is lost with a sweep that never began: its file was wrong, and has been mended.
+  SqliteStatement units(database_, "SELECT count(*) FROM unit");
+  units.step();
+  const bool is_empty = units.integer(0) == 0;
+  units.run();
+  if (is_empty) {
+    create(spec, text, version);
+    return;
+  }
   const auto before = nlohmann::json::parse(held, nullptr, false);
   if (before.is_object() && before.value("spec", "") == identity["spec"]) {
     throw Error(path + ": holds this sweep of files that have changed since; give another --db");

@@ -160,7 +160,7 @@ def test_tables_and_plots(napier, database, tmp_path):
     assert "fp8\\_e5m2 & " in latex and "change \\%" in latex
     plots = sorted((tmp_path / "plots").iterdir())
     kinds = ("bits", "change", "energy", "speed")
-    names = [f"stories260K-stories_____-{kind}.svg" for kind in kinds]
+    names = [f"stories260K-stories______-{kind}.svg" for kind in kinds]
     assert [plot.name for plot in plots] == ["stories260K-piqa-accuracy.svg", *names]
     for plot in plots:
         root = xml.etree.ElementTree.parse(plot).getroot()
@@ -168,11 +168,10 @@ def test_tables_and_plots(napier, database, tmp_path):
 
 
 def test_energy_is_that_of_napier_cost(napier, database, shared):
-    """The bits that a plan's name says are napier league's; energies are napier cost's."""
     done = napier("cost", shared("data/models/stories260K.gguf"), "--arith", "f32,bf16,lmul-m4",
                   "--ctx", 64, "--json")
     values = rows_of(database)
-    costs = [one["energy"]["total"] for one in json.loads(done.stdout)["results"]]
+    costs = [one["pj"]["total"] for one in json.loads(done.stdout)["plans"]]
     assert [values[0, subject, "energy_pj"] for subject in range(3)] == costs
     assert costs[0] > costs[1] > 0
 
