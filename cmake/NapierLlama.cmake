@@ -61,6 +61,8 @@ function(napier_add_llama)
   set(GGML_ALL_WARNINGS OFF)
   set(GGML_CCACHE OFF)  # ours is set by NapierFlags
   set(GGML_OPENMP OFF)
+  set(GGML_RPC ON)  # models that outgrow a machine
+  set(GGML_RPC_RDMA OFF)
   # No git: the sources would take the commit of the repository around them for their own, and
   # every commit of Napier would recompile ggml.
   set(CMAKE_DISABLE_FIND_PACKAGE_Git ON)
@@ -98,4 +100,4 @@ napier_add_llama()
 # The unmodified programs that the tests run with our plugin.
 add_custom_target(napier_llama_tools)
 add_dependencies(napier_llama_tools llama-cli llama-completion llama-perplexity llama-server
-                 llama-bench llama-quantize test-backend-ops)
+                 llama-bench llama-quantize test-backend-ops ggml-rpc-server)

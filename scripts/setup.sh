@@ -11,7 +11,8 @@ packages=(g++ make cmake ninja-build libhwy-dev libfmt-dev libcli11-dev libtomlp
   libboost-dev libsqlite3-dev libssl-dev libeigen3-dev
   coinor-libcbc-dev pkg-config nlohmann-json3-dev libgtest-dev python3 python3-venv)
 # Clang has libFuzzer and the reference formatter.
-test_packages=(clang libclang-rt-dev clang-format libopenmpi-dev openmpi-bin python3-dev)
+test_packages=(clang libclang-rt-dev clang-format libopenmpi-dev openmpi-bin python3-dev
+  librsvg2-bin)
 
 say() { echo "setup: $*" >&2; }
 fail() {

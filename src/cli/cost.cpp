@@ -18,7 +18,7 @@ struct CostArguments {
   std::string model;
   std::string arithmetics = "f32,bf16,fp8_e4m3,fp8_e5m2,lmul-m4,lmul-m3,lmul-e4m3";
   std::vector<std::string> plans;
-  std::string prices = "osu018@horowitz45,horowitz45";
+  std::string prices{k_default_prices};
   std::string free;
   std::string show = "energy";
   int64_t context = 4096;

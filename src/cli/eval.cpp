@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cli/command.hpp"
+#include "eval/documents.hpp"
 #include "eval/evaluation.hpp"
 #include "model/engine.hpp"
 #include "model/gguf_file.hpp"

@@ -12,6 +12,7 @@
 #include "model/probe.hpp"
 #include "napier/arithmetic.hpp"
 #include "napier/error.hpp"
+#include "report/image.hpp"
 #include "report/league_report.hpp"
 
 namespace napier::cli {
@@ -62,6 +63,7 @@ void run_league(const LeagueArguments& arguments) {
   for (const std::string& name : names) files.read(parse_plan(name));
   Output output(arguments.result.output, files);
   Output plot(arguments.plot, files);
+  check_plot(arguments.plot);  // said before the work begins
   for (const std::string& path : arguments.models) check_gguf_header(path);
 
   ProgressLine progress;
@@ -72,7 +74,7 @@ void run_league(const LeagueArguments& arguments) {
     }
   }
   progress.clear();
-  if (!arguments.plot.empty()) plot.write(league_plot(leagues));
+  if (!arguments.plot.empty()) plot.write(plot_for(arguments.plot, league_plot(leagues)));
   output.write(arguments.result.json  ? league_json(leagues)
                : arguments.result.csv ? league_csv(leagues)
                                       : league_table(leagues));
@@ -100,7 +102,7 @@ void add_league(CLI::App& app) {
   add_threads(*command, arguments->options.threads);
   add_result(*command, arguments->result);
   command->add_option("--plot", arguments->plot, "write a plot of quality against bits")
-      ->type_name("FILE.svg");
+      ->type_name("FILE.svg|FILE.png");
   command->footer("Example: napier league MODEL.gguf --text FILE --chunks 4 --plot league.svg");
   command->callback([arguments] { run_league(*arguments); });
 }

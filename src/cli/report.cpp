@@ -5,8 +5,9 @@
 #include <vector>
 
 #include "cli/command.hpp"
-#include "eval/sweep_database.hpp"
+#include "eval/sweep_results.hpp"
 #include "napier/error.hpp"
+#include "report/image.hpp"
 #include "report/page.hpp"
 #include "report/sweep_report.hpp"
 
@@ -18,6 +19,7 @@ struct ReportArguments {
   std::string format = "html";
   std::vector<std::string> embedded;
   std::string plots;
+  bool png = false;
   std::string output;
 };
 
@@ -35,6 +37,8 @@ void run_report(const ReportArguments& arguments) {
   files.read(arguments.embedded);
   files.read(arguments.database);
   Output output(arguments.output, files);
+  if (arguments.png && arguments.plots.empty()) throw Error("--png: give --plots FOLDER too");
+  if (arguments.png) need_images("--png");
   const SweepResults results = read_sweep_results(arguments.database);
   std::vector<std::pair<std::string, std::string>> figures;
   for (const std::string& path : arguments.embedded) {
@@ -47,6 +51,9 @@ void run_report(const ReportArguments& arguments) {
     std::filesystem::create_directories(arguments.plots, ignored);
     for (const auto& [name, svg] : sweep_plots(results)) {
       Output(arguments.plots + "/" + name + ".svg", files).write(svg);
+      if (arguments.png) {
+        Output(arguments.plots + "/" + name + ".png", files).write(image_of(svg));
+      }
     }
   }
   output.write(in_format(results, arguments, figures));
@@ -73,12 +80,13 @@ void add_report(CLI::App& app) {
       ->allow_extra_args(false);
   command->add_option("--plots", arguments->plots, "write the plots there too, as SVG files")
       ->type_name("FOLDER");
+  command->add_flag("--png", arguments->png, "the plots as PNG beside the SVG files");
   command->add_option("--output", arguments->output, "write there, as a whole, instead of stdout")
       ->type_name("FILE");
   command->footer(
       "Examples:\n"
       "  napier report results.db --embed where.svg --output report.html\n"
-      "  napier report results.db --format latex --plots plots");
+      "  napier report results.db --format latex --plots plots --png");
   command->callback([arguments] { run_report(*arguments); });
 }
 

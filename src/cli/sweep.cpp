@@ -10,6 +10,7 @@
 #include "cli/command.hpp"
 #include "eval/ranks.hpp"
 #include "eval/sweep_database.hpp"
+#include "eval/sweep_results.hpp"
 #include "model/gguf_file.hpp"
 #include "model/probe.hpp"
 #include "napier/error.hpp"
@@ -72,6 +73,12 @@ void sweep_on(Ranks& ranks, const SweepSpec& spec, const std::string& path) {
 
 void run_sweep(SweepArguments& arguments) {
   const bool first = Ranks::rank_in_environment() == 0;
+  try {
+    Ranks::check_start();
+  } catch (const Error&) {
+    if (!first) std::_Exit(ExitCode::wrong_input);  // it is the same for all of them: said once
+    throw;
+  }
   SweepSpec spec = read_sweep_file(arguments.spec);
   spec.threads = arguments.threads;
   Files files;

@@ -11,6 +11,7 @@
 #include "model/gguf_file.hpp"
 #include "model/probe.hpp"
 #include "napier/error.hpp"
+#include "report/image.hpp"
 #include "report/sensitivity_report.hpp"
 
 namespace napier::cli {
@@ -47,6 +48,7 @@ void run_where(WhereArguments& arguments) {
   Output output(arguments.result.output, files);
   std::optional<Output> svg;
   if (!arguments.svg.empty()) svg.emplace(arguments.svg, files);
+  check_plot(arguments.svg);  // said before the work begins
   check_gguf_header(arguments.model);
   const std::string text = read_text(arguments.text);
   probe_model(arguments.model, options.context_options(), text);
@@ -60,7 +62,7 @@ void run_where(WhereArguments& arguments) {
   Sensitivity sensitivity = measure_sensitivity(model, passages, arithmetics, parts, options);
   progress.clear();
   sensitivity.evaluation.text = arguments.text;
-  if (svg) svg->write(sensitivity_svg(sensitivity));
+  if (svg) svg->write(plot_for(arguments.svg, sensitivity_svg(sensitivity)));
   output.write(arguments.result.json  ? sensitivity_json(sensitivity)
                : arguments.result.csv ? sensitivity_csv(sensitivity)
                                       : sensitivity_table(sensitivity));
@@ -91,7 +93,7 @@ void add_where(CLI::App& app) {
   add_threads(*command, arguments->options.threads);
   add_result(*command, arguments->result);
   command->add_option("--svg", arguments->svg, "draw heat maps and histograms there")
-      ->type_name("FILE");
+      ->type_name("FILE.svg|FILE.png");
   command->footer(
       "Example:\n  napier where MODEL.gguf --text FILE --arith lmul-m4,fp8_e4m3 --svg where.svg");
   command->callback([arguments] { run_where(*arguments); });

@@ -67,6 +67,9 @@ PriceTable parse_price_table(std::string_view toml, const std::string& where);
 // The built-in tables: src/cost/tables/*.toml.
 std::span<const PriceTable> price_tables();
 
+// What is asked unless others are named.
+inline constexpr std::string_view k_default_prices = "osu018@horowitz45,horowitz45";
+
 // Tables asked in order; the first that has a row gives it.
 class Prices {
  public:

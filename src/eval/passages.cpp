@@ -1,7 +1,6 @@
 #include "eval/passages.hpp"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "napier/error.hpp"
@@ -14,13 +13,6 @@ size_t bytes_of(const Model& model, std::span<const Token> tokens) {
   size_t bytes = 0;
   for (const Token token : tokens) bytes += model.piece(token).size();
   return bytes;
-}
-
-std::string_view trimmed(std::string_view text) {
-  constexpr std::string_view white = " \t\r\n";
-  const size_t begin = text.find_first_not_of(white);
-  if (begin == text.npos) return {};
-  return text.substr(begin, text.find_last_not_of(white) - begin + 1);
 }
 
 }  // namespace
@@ -100,44 +92,6 @@ std::vector<Passage> document_passages(const Model& model, std::span<const std::
   }
   if (passages.empty()) throw Error("the text has no document with a token to score");
   return passages;
-}
-
-std::vector<std::string> split_documents(std::string_view text, std::string_view separator) {
-  if (separator.empty()) throw Error("an empty separator separates nothing");
-  std::vector<std::string> documents;
-  for (size_t begin = 0; begin <= text.size();) {
-    const size_t end = std::min(text.find(separator, begin), text.size());
-    const std::string_view document = trimmed(text.substr(begin, end - begin));
-    if (!document.empty()) documents.emplace_back(document);
-    begin = end + separator.size();
-  }
-  return documents;
-}
-
-std::vector<std::string> read_jsonl_documents(std::string_view text, std::string_view field,
-                                              const std::string& path) {
-  std::vector<std::string> documents;
-  size_t number = 0;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find('\n', begin), text.size());
-    const std::string_view line = trimmed(text.substr(begin, end - begin));
-    begin = end + 1;
-    ++number;
-    if (line.empty()) continue;
-    const auto wrong = [&](const std::string& what) {
-      return Error(path + ": line " + std::to_string(number) + ": " + what);
-    };
-    const auto object = nlohmann::json::parse(line, nullptr, false);
-    if (object.is_discarded()) throw wrong("is not JSON; each line must be one whole object");
-    if (!object.is_object()) throw wrong("is not a JSON object");
-    const auto found = object.find(field);
-    if (found == object.end() || !found->is_string()) {
-      throw wrong("has no text member '" + std::string(field) + "'");
-    }
-    std::string document = found->get<std::string>();
-    if (!document.empty()) documents.push_back(std::move(document));
-  }
-  return documents;
 }
 
 }  // namespace napier

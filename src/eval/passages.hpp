@@ -41,13 +41,4 @@ std::vector<Passage> chunk_passages(const Model& model, std::string_view text, i
 std::vector<Passage> document_passages(const Model& model, std::span<const std::string> documents,
                                        int context, int limit);
 
-// The parts of a text between separators, without white space at their ends; empty ones are left
-// out.
-std::vector<std::string> split_documents(std::string_view text, std::string_view separator);
-
-// One JSON object a line, whose member `field` is the document. Empty lines and documents are left
-// out. Throws Error that names `path` and the line.
-std::vector<std::string> read_jsonl_documents(std::string_view text, std::string_view field,
-                                              const std::string& path);
-
 }  // namespace napier

@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <deque>
 #include <exception>
+#include <initializer_list>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -21,11 +22,22 @@
 
 namespace napier {
 
-int Ranks::rank_in_environment() {
-  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"}) {
+namespace {
+
+// The first of these variables that is set, as a number; else `otherwise`.
+int number_in_environment(std::initializer_list<const char*> names, int otherwise) {
+  for (const char* name : names) {
     if (const char* value = std::getenv(name)) return std::atoi(value);
   }
-  return 0;
+  return otherwise;
+}
+
+}  // namespace
+
+// SLURM_PROCID last: the script of a batch job has it too, and starts mpirun.
+int Ranks::rank_in_environment() {
+  return number_in_environment({"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"},
+                               0);
 }
 
 #ifdef NAPIER_WITH_MPI
@@ -42,14 +54,34 @@ bool is_started_together() {
   return false;
 }
 
-// What mpirun sends to the others when one process is lost.
+pid_t first_process = 0;  // the first rank's, where it runs on this machine
+
+// What mpirun sends to the others when one process is lost: the first rank says so, or the second,
+// if it was the first.
 void on_lost_rank(int) {
   constexpr std::string_view sentence =
       "napier: the sweep was ended because a rank was lost; run it again to go on with the units "
       "that are left\n";
-  const ssize_t ignored = write(STDERR_FILENO, sentence.data(), sentence.size());
-  (void)ignored;
+  if (first_process == getpid() || kill(first_process, 0) != 0) {
+    const ssize_t ignored = write(STDERR_FILENO, sentence.data(), sentence.size());
+    (void)ignored;
+  }
   _exit(1);
+}
+
+// To be the one who says it, where that can be known.
+void listen_for_lost_ranks(int rank) {
+  struct {
+    pid_t process;
+    std::array<char, MPI_MAX_PROCESSOR_NAME> machine;
+  } first = {getpid(), {}}, own = first;
+  int length = 0;
+  MPI_Get_processor_name(own.machine.data(), &length);
+  first.machine = own.machine;
+  MPI_Bcast(&first, sizeof first, MPI_BYTE, 0, MPI_COMM_WORLD);
+  if (rank > 1 || first.machine != own.machine) return;
+  first_process = first.process;
+  std::signal(SIGTERM, on_lost_rank);
 }
 
 void send_unit(int rank, const SweepUnit* unit) {
@@ -74,13 +106,21 @@ void work_for_the_first_rank(const std::function<UnitResult(const SweepUnit& uni
 
 }  // namespace
 
+// Only tasks that srun starts have SLURM_STEP_NUM_TASKS.
+void Ranks::check_start() {
+  if (is_started_together() || number_in_environment({"SLURM_STEP_NUM_TASKS"}, 1) <= 1) return;
+  throw Error(
+      "srun started several processes, but without an MPI plugin they cannot share the work: use "
+      "srun --mpi=pmix (srun --mpi=list names what there is), or mpirun in the job's script");
+}
+
 Ranks::Ranks() {
   if (!is_started_together()) return;
   int provided = 0;
   MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
   MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
   MPI_Comm_size(MPI_COMM_WORLD, &count_);
-  if (count_ > 1 && rank_ == 0) std::signal(SIGTERM, on_lost_rank);
+  if (count_ > 1) listen_for_lost_ranks(rank_);
 }
 
 Ranks::~Ranks() {
@@ -173,6 +213,13 @@ void Ranks::share_out(std::span<const SweepUnit> units,
 }
 
 #else
+
+void Ranks::check_start() {
+  if (number_in_environment({"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"}, 1) <= 1) {
+    return;
+  }
+  throw Error("this Napier was built without MPI, and several processes cannot share a sweep");
+}
 
 Ranks::Ranks() = default;
 Ranks::~Ranks() = default;

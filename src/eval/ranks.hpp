@@ -22,6 +22,10 @@ class Ranks {
   // Which process this would be, from the environment, before any object is made.
   static int rank_in_environment();
 
+  // Throws Error if processes were started together that could not learn of each other: by srun
+  // without an MPI plugin of Slurm's, or of a Napier that was built without MPI.
+  static void check_start();
+
   int rank() const { return rank_; }
   int count() const { return count_; }
 

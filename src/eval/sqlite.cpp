@@ -110,9 +110,12 @@ std::string SqliteStatement::text(int column) const {
               : std::string();
 }
 
-std::span<const double> SqliteStatement::blob(int column) const {
-  const auto* data = static_cast<const double*>(sqlite3_column_blob(statement_, column));
-  return {data, static_cast<size_t>(sqlite3_column_bytes(statement_, column)) / sizeof(double)};
+std::vector<double> SqliteStatement::blob(int column) const {
+  const void* data = sqlite3_column_blob(statement_, column);
+  const auto bytes = static_cast<size_t>(sqlite3_column_bytes(statement_, column));
+  std::vector<double> values(bytes / sizeof(double));
+  if (!values.empty()) std::memcpy(values.data(), data, values.size() * sizeof(double));
+  return values;
 }
 
 SqliteTransaction::SqliteTransaction(SqliteDatabase& database) : database_(&database) {

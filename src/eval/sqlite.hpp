@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 struct sqlite3;
 struct sqlite3_stmt;
@@ -57,7 +58,7 @@ class SqliteStatement {
   int64_t integer(int column) const;
   double real(int column) const;  // NaN for NULL
   std::string text(int column) const;
-  std::span<const double> blob(int column) const;  // until the next step
+  std::vector<double> blob(int column) const;
 
  private:
   void check(int code) const;

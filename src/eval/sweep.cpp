@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "eval/documents.hpp"
 #include "napier/error.hpp"
 #include "numerics/input_file.hpp"
 
@@ -71,19 +72,6 @@ std::string SweepSpec::identity() const {
   }
   if (!tables.empty()) document["tables"] = tables;
   return document.dump(-1, ' ', false, json::error_handler_t::replace);
-}
-
-std::vector<SweepSource> sources_of_identity(const std::string& identity) {
-  try {
-    const json document = json::parse(identity);
-    std::vector<SweepSource> sources;
-    for (const json& s : document.at("sources")) {
-      sources.push_back({s.at(0), s.at(1), s.at(2), s.at(3), s.at(4), s.at(5), s.at(6), s.at(7)});
-    }
-    return sources;
-  } catch (const json::exception& error) {
-    throw Error(std::string("the sweep's identity cannot be read: ") + error.what());
-  }
 }
 
 std::vector<uint8_t> to_bytes(const UnitResult& result) {

@@ -12,23 +12,10 @@
 
 #include "eval/evaluation.hpp"
 #include "eval/passages.hpp"
+#include "eval/sweep_source.hpp"
 #include "eval/task_run.hpp"
 
 namespace napier {
-
-// A text or a task that every model is evaluated on.
-struct SweepSource {
-  std::string name;  // unique in the sweep
-  std::string path;
-  std::string task;       // the task's name; empty: a text
-  int context = 512;      // tokens a passage; of tasks 0: as the model was trained
-  int limit = 0;          // chunks, documents or questions; 0: all
-  std::string jsonl;      // documents in this field of JSON lines
-  std::string separator;  // or documents between separators
-  int max_tokens = 0;     // of generated answers; 0: as the task says
-
-  bool documents() const { return !jsonl.empty() || !separator.empty(); }
-};
 
 struct SweepSpec {
   std::vector<std::string> models;  // paths
@@ -39,8 +26,6 @@ struct SweepSpec {
   // What the results depend on, threads not: the same text for the same sweep.
   std::string identity() const;
 };
-// The sources that an identity speaks of. Throws Error if it is none.
-std::vector<SweepSource> sources_of_identity(const std::string& identity);
 
 // Questions of a task that make one unit.
 inline constexpr size_t k_questions_a_unit = 8;

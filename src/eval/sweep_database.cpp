@@ -12,12 +12,16 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "cost/model_cost.hpp"
 #include "napier/error.hpp"
 
 namespace napier {
 namespace {
 
 constexpr const char* k_schema = R"sql(
+DROP TABLE IF EXISTS meta; DROP TABLE IF EXISTS model; DROP TABLE IF EXISTS source;
+DROP TABLE IF EXISTS subject; DROP TABLE IF EXISTS unit; DROP TABLE IF EXISTS figures;
+DROP TABLE IF EXISTS answer; DROP TABLE IF EXISTS result; DROP TABLE IF EXISTS timing;
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE model (id INTEGER PRIMARY KEY, path TEXT NOT NULL, hash TEXT NOT NULL);
 CREATE TABLE source (id INTEGER PRIMARY KEY, name TEXT NOT NULL, path TEXT NOT NULL,
@@ -61,10 +65,7 @@ std::map<std::string, std::string> hashes_of(const SweepSpec& spec) {
 }
 
 TokenFigures read_figures(const SqliteStatement& row, int first_column) {
-  const auto values = [&](int column) {
-    const auto blob = row.blob(first_column + column);
-    return std::vector<double>(blob.begin(), blob.end());
-  };
+  const auto values = [&](int column) { return row.blob(first_column + column); };
   TokenFigures figures{values(0), values(1), values(2), values(3)};
   const size_t tokens = figures.nll.size();
   if (figures.kl.size() != tokens || figures.top1.size() != tokens ||
@@ -72,6 +73,13 @@ TokenFigures read_figures(const SqliteStatement& row, int first_column) {
     throw Error("the database is damaged: figures of one passage are of different lengths");
   }
   return figures;
+}
+
+// The subject that a row speaks of.
+size_t subject_of(const SqliteStatement& row, int column, size_t subjects) {
+  const auto subject = static_cast<size_t>(row.integer(column));
+  if (subject < subjects) return subject;
+  throw Error("the database is damaged: it has figures of what it does not list");
 }
 
 // Every figure of one model, source and subject.
@@ -89,7 +97,7 @@ std::vector<Figures> text_results(SqliteDatabase& database, size_t model, size_t
   rows.bind(model).bind(source);
   while (rows.step()) {
     const TokenFigures more = read_figures(rows, 1);
-    figures.at(static_cast<size_t>(rows.integer(0))).append(more);
+    figures[subject_of(rows, 0, subjects)].append(more);
     if (rows.integer(0) != 0) continue;
     unit_of.insert(unit_of.end(), more.nll.size(), static_cast<size_t>(rows.integer(5)));
     bytes += rows.integer(6);
@@ -109,6 +117,24 @@ std::vector<Figures> text_results(SqliteDatabase& database, size_t model, size_t
   return results;
 }
 
+// A token's energy under each subject, the reference first, as `napier cost` prices it by default;
+// NaN where that has no price, or counts no such model.
+std::vector<double> energies(const SweepSpec& spec, size_t model, int context) {
+  std::vector<Subject> subjects = spec.subjects;
+  subjects.insert(subjects.begin(), Reference{}.subject);
+  std::vector<double> result;
+  const Prices prices(k_default_prices);
+  for (const Subject& subject : subjects) {
+    try {
+      const ModelShape shape = shape_of_file(spec.models[model], context);
+      result.push_back(cost_of(shape, subject.plan, prices, {}).energy.total());
+    } catch (const Error&) {
+      result.push_back(std::numeric_limits<double>::quiet_NaN());
+    }
+  }
+  return result;
+}
+
 std::vector<Figures> task_results(SqliteDatabase& database, size_t model, size_t source,
                                   size_t subjects, bool choice) {
   std::vector<TaskResult> answers(subjects);
@@ -122,7 +148,7 @@ std::vector<Figures> task_results(SqliteDatabase& database, size_t model, size_t
     answer.chosen = {static_cast<size_t>(rows.integer(1)), static_cast<size_t>(rows.integer(2))};
     answer.found = {rows.text(3), rows.text(4)};
     answer.right = {rows.integer(5) != 0, rows.integer(6) != 0};
-    answers.at(static_cast<size_t>(rows.integer(0))).answers.push_back(std::move(answer));
+    answers[subject_of(rows, 0, subjects)].answers.push_back(std::move(answer));
   }
   Task measured;
   measured.extraction = choice ? Extraction::none : Extraction::number;
@@ -173,6 +199,15 @@ SweepDatabase::SweepDatabase(const std::string& path, const SweepSpec& spec,
     throw Error(path + ": is a database, but not of a sweep");
   }
   if (held == text) return;
+  // Nothing is lost with a sweep that never began: its file was wrong, and has been mended.
+  SqliteStatement units(database_, "SELECT count(*) FROM unit");
+  units.step();
+  const bool is_empty = units.integer(0) == 0;
+  units.run();
+  if (is_empty) {
+    create(spec, text, version);
+    return;
+  }
   const auto before = nlohmann::json::parse(held, nullptr, false);
   if (before.is_object() && before.value("spec", "") == identity["spec"]) {
     throw Error(path + ": holds this sweep of files that have changed since; give another --db");
@@ -279,9 +314,15 @@ void SweepDatabase::finish(std::span<const SweepUnit> all) {
     const auto [model, source] = place;
     const SweepSource& s = spec_->sources[source];
     const bool choice = !s.task.empty() && read_task(s.task + "=" + s.path, 1).is_choice();
-    const std::vector<Figures> results =
-        s.task.empty() ? text_results(database_, model, source, subjects)
-                       : task_results(database_, model, source, subjects, choice);
+    std::vector<Figures> results = s.task.empty()
+                                       ? text_results(database_, model, source, subjects)
+                                       : task_results(database_, model, source, subjects, choice);
+    if (s.task.empty()) {
+      const std::vector<double> pj = energies(*spec_, model, s.context);
+      for (size_t subject = 0; subject < subjects; ++subject) {
+        results[subject].emplace_back("energy_pj", pj[subject]);
+      }
+    }
     for (size_t subject = 0; subject < results.size(); ++subject) {
       for (const auto& [metric, value] : results[subject]) {
         insert.bind(model).bind(source).bind(subject).bind(std::string_view(metric));
@@ -290,105 +331,6 @@ void SweepDatabase::finish(std::span<const SweepUnit> all) {
     }
   }
   transaction.commit();
-}
-
-double SweepResults::value(size_t model, size_t source, size_t subject,
-                           std::string_view metric) const {
-  for (const Value& v : values) {
-    if (v.model == model && v.source == source && v.subject == subject && v.metric == metric) {
-      return v.value;
-    }
-  }
-  return std::numeric_limits<double>::quiet_NaN();
-}
-
-SweepResults read_sweep_results(const std::string& path) {
-  SqliteDatabase database(path, SqliteDatabase::Mode::read);
-  const auto place = [](const SqliteStatement& row) {
-    return std::array{static_cast<size_t>(row.integer(0)), static_cast<size_t>(row.integer(1)),
-                      static_cast<size_t>(row.integer(2))};
-  };
-  SweepResults results;
-  try {
-    SqliteStatement version(database, "SELECT value FROM meta WHERE key = 'version'");
-    if (version.step()) results.version = version.text(0);
-    SqliteStatement identity(database, "SELECT value FROM meta WHERE key = 'identity'");
-    if (identity.step()) {
-      const auto document = nlohmann::json::parse(identity.text(0), nullptr, false);
-      if (!document.is_object() || !document.contains("spec") || !document["spec"].is_string()) {
-        throw Error(path + ": is damaged: its identity is not a sweep's");
-      }
-      results.source_settings = sources_of_identity(document.value("spec", ""));
-    }
-    SqliteStatement units(database, "SELECT count(*) FROM unit");
-    if (units.step()) results.units_done = static_cast<size_t>(units.integer(0));
-    SqliteStatement models(database, "SELECT path, hash FROM model ORDER BY id");
-    while (models.step())
-      results.models.push_back({models.text(0), models.text(0), "", models.text(1)});
-    SqliteStatement sources(database, "SELECT name, path, task, hash FROM source ORDER BY id");
-    while (sources.step()) {
-      results.sources.push_back(
-          {sources.text(0), sources.text(1), sources.text(2), sources.text(3)});
-    }
-    SqliteStatement subjects(database, "SELECT name, plan FROM subject ORDER BY id");
-    while (subjects.step())
-      results.subjects.push_back({subjects.text(0), "", subjects.text(1), ""});
-    SqliteStatement values(database, "SELECT model, source, subject, metric, value FROM result");
-    while (values.step()) {
-      const auto at = place(values);
-      results.values.push_back({at[0], at[1], at[2], values.text(3), values.real(4)});
-    }
-    SqliteStatement speeds(
-        database,
-        "SELECT t.model, t.source, t.subject, sum(u.tokens) / sum(t.seconds) FROM timing t "
-        "JOIN unit u USING (model, source, number) GROUP BY 1, 2, 3");
-    while (speeds.step()) {
-      const auto at = place(speeds);
-      results.values.push_back({at[0], at[1], at[2], "tokens_per_second", speeds.real(3)});
-    }
-    SqliteStatement flips(
-        database,
-        "SELECT a.model, a.source, a.subject, a.question, r.is_right, "
-        "CASE WHEN r.chosen < 0 THEN 'no number' WHEN r.text = '' "
-        "THEN 'choice ' || (r.chosen + 1) ELSE r.text END, "
-        "CASE WHEN a.chosen < 0 THEN 'no number' WHEN a.text = '' "
-        "THEN 'choice ' || (a.chosen + 1) ELSE a.text END "
-        "FROM answer a JOIN answer r ON r.model = a.model AND r.source = a.source "
-        "AND r.question = a.question AND r.subject = 0 WHERE a.is_right <> r.is_right");
-    while (flips.step()) {
-      const auto at = place(flips);
-      results.flips.push_back({at[0], at[1], at[2], flips.integer(3), flips.integer(4) != 0,
-                               flips.text(5), flips.text(6)});
-    }
-  } catch (const Error& error) {
-    if (std::string_view(error.what()).find("no such table") == std::string_view::npos) throw;
-    throw Error(path + ": is a database, but not of a sweep");
-  }
-  const auto require = [&](const auto& entry) {
-    if (entry.model < results.models.size() && entry.source < results.sources.size() &&
-        entry.subject < results.subjects.size()) {
-      return;
-    }
-    throw Error(path + ": is damaged: it has results of what it does not list");
-  };
-  for (const SweepResults::Value& value : results.values) require(value);
-  for (const SweepResults::Flip& flip : results.flips) require(flip);
-  if (results.source_settings.size() != results.sources.size()) {
-    throw Error(path + ": is damaged: its identity is not of the sources that it lists");
-  }
-  return results;
-}
-
-void require_finite(const SweepResults& results) {
-  for (const SweepResults::Value& v : results.values) {
-    const bool fails = (v.metric == "perplexity" && !std::isfinite(v.value)) ||
-                       (v.metric == "unanswered" && v.value > 0);
-    if (!fails) continue;
-    throw Error(results.models.at(v.model).path + ", " + results.sources.at(v.source).name +
-                    ", under " + results.subjects.at(v.subject).name +
-                    ": the model's logits overflow or are not numbers",
-                Blame::environment);
-  }
 }
 
 }  // namespace napier

@@ -3,6 +3,7 @@
 #include <ggml-backend-impl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <exception>
@@ -16,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "ggml/engine_nodes.hpp"
 #include "ggml/matmul.hpp"
 #include "ggml/session.hpp"
 #include "ggml/tensors.hpp"
@@ -29,6 +31,7 @@ namespace {
 
 constexpr const char* k_name = "NAPIER";
 constexpr const char* k_weights_name = "NAPIER_WEIGHTS";
+constexpr const char* k_server_name = "NAPIER_SERVER";
 constexpr size_t k_alignment = 64;
 
 // ---- state shared by all llama_contexts ----
@@ -47,6 +50,8 @@ struct Shared {
   std::set<std::string, std::less<>> declined_fused;
   std::atomic<uint64_t> layouts{1};  // counts rounds of scheduling
   std::atomic<bool> computed{false};
+
+  std::atomic<bool> serves{false};  // whether NAPIER_SERVER is there
 };
 
 // Never destroyed: buffers of static storage duration in the host may outlive us.
@@ -145,13 +150,15 @@ ggml_backend_buffer_t buffer_allocate(ggml_backend_buffer_type_t, size_t size) {
   return make_buffer(static_cast<char*>(base), size, true);
 }
 
+ggml_backend_dev_t server_device();
+
 // The number of our buffer that holds a tensor, or 0. Trained tensors are written in place while
 // their buffer is not told.
 uint64_t keepable_in(const ggml_tensor* tensor) {
   const ggml_tensor* owner = data_owner(tensor);
   const ggml_backend_buffer_t buffer = owner->buffer;
   if (!buffer || buffer->buft != backend_buffer_type() || buffer->size == 0) return 0;
-  if (buffer->usage != GGML_BACKEND_BUFFER_USAGE_WEIGHTS) return 0;
+  if (buffer->usage != GGML_BACKEND_BUFFER_USAGE_WEIGHTS && !is_served_weight(owner)) return 0;
   if ((owner->flags | tensor->flags) & GGML_TENSOR_FLAG_PARAM) return 0;
   return memory_of(buffer).number;
 }
@@ -163,6 +170,7 @@ struct Backend {
   uint64_t layout = 0;                          // of which `seen` are nodes
   std::unordered_set<const ggml_tensor*> run;   // nodes ever run here
   std::unordered_set<const ggml_tensor*> seen;  // looked at in this decode
+  std::unique_ptr<EngineNodes> engine;          // of NAPIER_SERVER
 };
 
 void begin_decode(Backend& backend, PlanRun& plan) {
@@ -205,43 +213,61 @@ void check_upstream(Backend& backend, const ggml_tensor* node, const PlanRun& pl
   }
 }
 
+std::string hidden_sentence(const ggml_tensor* node) {
+  return std::string(ggml_op_name(node->op)) +
+         ": flash attention hides matrix multiplications that the plan names; turn it off "
+         "(-fa off)";
+}
+
+// A multiplication that the plan names.
+void compute_matmul_of_plan(const ggml_tensor* node, const MatmulIdentity& matmul, PlanRun& plan,
+                            const BackendSettings& settings, ThreadPool& pool) {
+  const MatmulContext context{
+      .arithmetic = plan.plan().rules[*matmul.rule].arithmetic,
+      .treatments = plan.plan().rules[*matmul.rule].treatments,
+      .pool = pool,
+      .buffer = keepable_in(node->src[0]),
+      .arithmetic_id = plan.arithmetic_id(*matmul.rule),
+      .cache = shared().cache,
+      .cache_bytes = cache_budget(settings),
+      .history = matmul.is_weight ? plan.history(matmul.name) : nullptr,
+  };
+  MatmulDone done;
+  try {
+    done = compute_matmul(node, context);
+    if (plan.observer()) plan.observer()(MatmulObservation(matmul.name, node, pool));
+  } catch (const Error& error) {
+    throw Error(std::string(matmul.name) + ": " + error.what(), error.blame());
+  }
+  plan.record(matmul.name, *matmul.rule, done.kernel, matmul.multiplications, done.skipped);
+  if (!matmul.is_weight) {
+    if (const char* type = cache_type(node)) plan.record_cache_type(type);
+  }
+}
+
 void compute_node(Backend& backend, const ggml_tensor* node, PlanRun& plan,
                   const BackendSettings& settings, ThreadPool& pool) {
   const auto matmul = identify_matmul(node, plan.plan());
-  if (!matmul) {
-    throw Error(std::string(ggml_op_name(node->op)) +
-                ": flash attention hides matrix multiplications that the plan names; turn it off "
-                "(-fa off)");
-  }
+  if (!matmul) throw Error(hidden_sentence(node));
   if (!matmul->rule) {
     throw Error(std::string(matmul->name) +
                 ": the active plan does not name it, but the graph was laid out for one that did; "
                 "make a new llama_context for every plan");
   }
   if (!backend.run.insert(node).second && backend.seen.count(node)) begin_decode(backend, plan);
-
-  const MatmulContext context{
-      .arithmetic = plan.plan().rules[*matmul->rule].arithmetic,
-      .treatments = plan.plan().rules[*matmul->rule].treatments,
-      .pool = pool,
-      .buffer = keepable_in(node->src[0]),
-      .arithmetic_id = plan.arithmetic_id(*matmul->rule),
-      .cache = shared().cache,
-      .cache_bytes = cache_budget(settings),
-      .history = matmul->is_weight ? plan.history(matmul->name) : nullptr,
-  };
-  MatmulDone done;
-  try {
-    done = compute_matmul(node, context);
-    if (plan.observer()) plan.observer()(MatmulObservation(matmul->name, node, pool));
-  } catch (const Error& error) {
-    throw Error(std::string(matmul->name) + ": " + error.what(), error.blame());
-  }
-  plan.record(matmul->name, *matmul->rule, done.kernel, matmul->multiplications, done.skipped);
-  if (!matmul->is_weight) {
-    if (const char* type = cache_type(node)) plan.record_cache_type(type);
-  }
+  compute_matmul_of_plan(node, *matmul, plan, settings, pool);
   check_upstream(backend, node, plan);
+}
+
+bool is_view(const ggml_tensor* node) {
+  switch (node->op) {
+    case GGML_OP_NONE:
+    case GGML_OP_RESHAPE:
+    case GGML_OP_VIEW:
+    case GGML_OP_PERMUTE:
+    case GGML_OP_TRANSPOSE: return true;
+    default: return false;
+  }
 }
 
 void compute_graph(Backend& backend, ggml_cgraph* graph) {
@@ -255,21 +281,46 @@ void compute_graph(Backend& backend, ggml_cgraph* graph) {
   if (backend.layout != state.layouts) begin_decode(backend, *plan);
   for (int i = 0; i < ggml_graph_n_nodes(graph); i++) {
     const ggml_tensor* node = ggml_graph_node(graph, i);
-    if (!(node->flags & GGML_TENSOR_FLAG_COMPUTE) || ggml_is_empty(node)) continue;
-    switch (node->op) {
-      case GGML_OP_NONE:
-      case GGML_OP_RESHAPE:
-      case GGML_OP_VIEW:
-      case GGML_OP_PERMUTE:
-      case GGML_OP_TRANSPOSE: break;
-      default: compute_node(backend, node, *plan, settings, pool);
-    }
+    if (!(node->flags & GGML_TENSOR_FLAG_COMPUTE) || ggml_is_empty(node) || is_view(node)) continue;
+    compute_node(backend, node, *plan, settings, pool);
   }
+}
+
+// All of a graph, as llama.cpp's RPC server hands it over: what the plan names here, the rest on
+// the program's own CPU backend.
+void serve_graph(Backend& backend, ggml_cgraph* graph) {
+  const std::shared_ptr<PlanRun> plan = active_plan();
+  if (!plan) throw Error("no plan is in force");
+  const BackendSettings settings = backend_settings();
+  std::lock_guard lock(shared().computing);
+  const int threads = std::max(1, settings.threads ? settings.threads : backend.threads);
+  ThreadPool& pool = pool_of(threads);
+  if (!backend.engine) backend.engine = std::make_unique<EngineNodes>(threads);
+  for (int i = 0; i < ggml_graph_n_nodes(graph); i++) {
+    ggml_tensor* node = ggml_graph_node(graph, i);
+    if (!(node->flags & GGML_TENSOR_FLAG_COMPUTE) || ggml_is_empty(node) || is_view(node)) continue;
+    if (hides_named_matmuls(node, plan->plan())) throw Error(hidden_sentence(node));
+    const auto matmul = identify_matmul(node, plan->plan());
+    if (matmul && matmul->rule) {
+      backend.engine->run();
+      compute_matmul_of_plan(node, *matmul, *plan, settings, pool);
+      continue;
+    }
+    if (matmul) {
+      plan->record_met(std::nullopt);
+      plan->record_engine(matmul->name, matmul->multiplications);
+    } else if (is_fused_product(node)) {
+      plan->record_fused(ggml_op_name(node->op));
+    }
+    backend.engine->add(node);
+  }
+  backend.engine->run();
 }
 
 ggml_status backend_compute(ggml_backend_t backend, ggml_cgraph* graph) {
   try {
-    compute_graph(*static_cast<Backend*>(backend->context), graph);
+    Backend& ours = *static_cast<Backend*>(backend->context);
+    backend->device == server_device() ? serve_graph(ours, graph) : compute_graph(ours, graph);
     return GGML_STATUS_SUCCESS;
   } catch (const std::bad_alloc&) {
     set_backend_error("out of memory in a matrix multiplication");
@@ -293,12 +344,15 @@ void backend_set_n_threads(ggml_backend_t backend, int threads) {
 
 // ---- devices ----
 
-// Two, because ggml's scheduler and llama.cpp's loader ask for opposite things:
+// Two, because ggml's scheduler and llama.cpp's loader ask for opposite things, and a third one for
+// servers:
 //   NAPIER          computes, in the CPU backend's buffer type: the scheduler hands a
 //   multiplication
 //                   of activations to us only from a backend of the same buffer type as ours;
 //   NAPIER_WEIGHTS  computes nothing and has the buffer type that weights are loaded into: one not
-//                   the CPU's, else the CPU backend would repack them where we cannot read them.
+//                   the CPU's, else the CPU backend would repack them where we cannot read them;
+//   NAPIER_SERVER   computes whole graphs, in a program that has no scheduler: llama.cpp's RPC
+//                   server. No scheduler gives it anything.
 
 bool supports_matmul(const ggml_tensor* node) {
   const std::shared_ptr<PlanRun> plan = active_plan();
@@ -314,12 +368,8 @@ bool supports_matmul(const ggml_tensor* node) {
 }
 
 bool supports_op(const ggml_tensor* node) {
+  if (is_view(node)) return true;
   switch (node->op) {
-    case GGML_OP_NONE:
-    case GGML_OP_RESHAPE:
-    case GGML_OP_VIEW:
-    case GGML_OP_PERMUTE:
-    case GGML_OP_TRANSPOSE: return true;
     case GGML_OP_MUL_MAT:
     case GGML_OP_MUL_MAT_ID:
     case GGML_OP_OUT_PROD: return supports_matmul(node);
@@ -369,9 +419,17 @@ const char* device_name(ggml_backend_dev_t device) {
 const char* device_description(ggml_backend_dev_t) {
   return "Napier: matrix multiplications in other arithmetics";
 }
-void device_memory(ggml_backend_dev_t, size_t* free, size_t* total) { *free = *total = 0; }
-enum ggml_backend_dev_type device_type(ggml_backend_dev_t) {
-  return GGML_BACKEND_DEVICE_TYPE_ACCEL;
+void device_memory(ggml_backend_dev_t device, size_t* free, size_t* total) {
+  *free = *total = 0;
+  if (device != server_device()) return;
+  // Clients share layers out by it.
+  const auto page = static_cast<size_t>(sysconf(_SC_PAGE_SIZE));
+  *free = static_cast<size_t>(sysconf(_SC_AVPHYS_PAGES)) * page;
+  *total = static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * page;
+}
+// The server takes what is neither CPU nor ACCEL before anything else.
+enum ggml_backend_dev_type device_type(ggml_backend_dev_t device) {
+  return device == server_device() ? GGML_BACKEND_DEVICE_TYPE_GPU : GGML_BACKEND_DEVICE_TYPE_ACCEL;
 }
 
 void device_props(ggml_backend_dev_t device, ggml_backend_dev_props* props) {
@@ -459,14 +517,26 @@ ggml_backend_dev_t weights_device() {
   return instance;
 }
 
+bool server_device_supports_op(ggml_backend_dev_t, const ggml_tensor*) { return false; }
+
+ggml_backend_dev_t server_device() {
+  static ggml_backend_device* instance = [] {
+    ggml_backend_device* device = make_device(k_server_name);
+    device->iface.get_buffer_type = weights_device_buffer_type;
+    device->iface.supports_op = server_device_supports_op;
+    return device;
+  }();
+  return instance;
+}
+
 const char* buffer_type_name(ggml_backend_buffer_type_t) { return k_name; }
 size_t buffer_type_alignment(ggml_backend_buffer_type_t) { return k_alignment; }
 bool buffer_type_is_host(ggml_backend_buffer_type_t) { return true; }
 
 const char* registration_name(ggml_backend_reg_t) { return k_name; }
-size_t registration_device_count(ggml_backend_reg_t) { return 2; }
+size_t registration_device_count(ggml_backend_reg_t) { return shared().serves ? 3 : 2; }
 ggml_backend_dev_t registration_device(ggml_backend_reg_t, size_t index) {
-  return index == 0 ? computing_device() : weights_device();
+  return index == 0 ? computing_device() : index == 1 ? weights_device() : server_device();
 }
 
 void* registration_function(ggml_backend_reg_t, const char* name) {
@@ -503,6 +573,8 @@ ggml_backend_reg_t ggml_backend_registration() {
   }();
   return instance;
 }
+
+void offer_server_device() { shared().serves = true; }
 
 void register_ggml_backend() { ggml_backend_register(ggml_backend_registration()); }
 

@@ -11,6 +11,10 @@ namespace napier {
 // The registration of the devices; the same at every call. For hosts that load plugins themselves.
 ggml_backend_reg_t ggml_backend_registration();
 
+// One more device from now on, which computes whole graphs: for llama.cpp's RPC server, which hands
+// them to one device alone. Before the registration is given to ggml.
+void offer_server_device();
+
 // Makes them known to ggml. Once, before a model is loaded; more often does no harm.
 void register_ggml_backend();
 

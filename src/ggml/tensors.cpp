@@ -3,6 +3,7 @@
 #include <cstring>
 #include <string>
 
+#include "ggml/backend.hpp"
 #include "napier/gemm.hpp"
 
 namespace napier {
@@ -16,6 +17,7 @@ bool is_matmul(const ggml_tensor* node) {
 bool is_weight(const ggml_tensor* tensor) {
   const ggml_tensor* owner = data_owner(tensor);
   if (owner->flags & GGML_TENSOR_FLAG_PARAM) return true;
+  if (is_served_weight(owner)) return true;
   return owner->buffer &&
          ggml_backend_buffer_get_usage(owner->buffer) == GGML_BACKEND_BUFFER_USAGE_WEIGHTS;
 }
@@ -52,6 +54,12 @@ std::optional<MatmulIdentity> identify_matmul(const ggml_tensor* node, const Pla
   identity.multiplications = static_cast<uint64_t>(ggml_nelements(node)) *
                              static_cast<uint64_t>(node->src[0]->ne[is_gradient ? 1 : 0]);
   return identity;
+}
+
+bool is_served_weight(const ggml_tensor* owner) {
+  return owner->op == GGML_OP_NONE && owner->buffer &&
+         ggml_backend_buffer_get_type(owner->buffer) == backend_buffer_type() &&
+         std::string_view(owner->name).ends_with(".weight");
 }
 
 bool is_readable(const ggml_tensor* tensor) {

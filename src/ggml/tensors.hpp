@@ -31,6 +31,10 @@ inline const ggml_tensor* data_owner(const ggml_tensor* tensor) {
   return tensor->view_src ? tensor->view_src : tensor;
 }
 
+// Whether a tensor that owns its data is a weight in the memory of a server of llama.cpp's RPC,
+// which is told names, but not which buffers hold weights.
+bool is_served_weight(const ggml_tensor* owner);
+
 // Whether rows of this tensor can be read as f32.
 bool is_readable(const ggml_tensor* tensor);
 

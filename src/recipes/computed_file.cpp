@@ -153,7 +153,7 @@ Statistics ComputedFile::statistics() const {
   while (select.step()) {
     MatrixStatistics& s = statistics[select.text(0)];
     const std::string what = select.text(1);
-    const std::span<const double> numbers = select.blob(2);
+    const std::vector<double> numbers = select.blob(2);
     for (const auto& [name, values] : fields_of(s)) {
       if (what == name) values->assign(numbers.begin(), numbers.end());
     }
@@ -193,7 +193,8 @@ std::vector<Rule> ComputedFile::rules() const {
       MatrixNumbers& one = found[{static_cast<size_t>(numbers.integer(0)), numbers.text(1)}];
       for (const auto& [what, values] : numbers_of(one)) {
         if (numbers.text(2) != what) continue;
-        values->assign(numbers.blob(3).begin(), numbers.blob(3).end());
+        const std::vector<double> read = numbers.blob(3);
+        values->assign(read.begin(), read.end());
       }
     }
     for (auto& [key, one] : found) {

@@ -257,6 +257,12 @@ std::vector<Plot> plots_of(const SweepResults& results, size_t model, size_t sou
                       {}};
   ScatterPlot bits{
       "Divergence against bits", "bits a weight", "mean KL, nats a token", false, true, {}};
+  ScatterPlot energy{"Divergence against energy a token (napier cost)",
+                     "energy, of the reference's",
+                     "mean KL, nats a token",
+                     true,
+                     true,
+                     {}};
   ScatterPlot speed{"Divergence against speed of this emulation",
                     "tokens a second",
                     "mean KL, nats a token",
@@ -271,11 +277,14 @@ std::vector<Plot> plots_of(const SweepResults& results, size_t model, size_t sou
     const double kl = of(s, "kl_mean"), low = of(s, "kl_low"), high = of(s, "kl_high");
     const double width = weight_bits(results.subjects[s].detail);
     if (kl > 0 && !std::isnan(width)) bits.points.push_back({name, width, kl, low, high});
+    const double joules = of(s, "energy_pj") / of(0, "energy_pj");
+    if (kl > 0 && joules > 0) energy.points.push_back({name, joules, kl, low, high});
     const double tokens = of(s, "tokens_per_second");
     if (kl > 0 && !std::isnan(tokens)) speed.points.push_back({name, tokens, kl, low, high});
   }
   plots.push_back({"change", interval_svg(change)});
   if (!bits.points.empty()) plots.push_back({"bits", scatter_svg(bits)});
+  if (!energy.points.empty()) plots.push_back({"energy", scatter_svg(energy)});
   if (!speed.points.empty()) plots.push_back({"speed", scatter_svg(speed)});
   return plots;
 }
@@ -380,7 +389,9 @@ std::string sweep_page(const SweepResults& results,
             "reference's on the same tokens, with a 95 % bootstrap interval over chunks or "
             "documents. KL: divergence from the reference, nats a token. Top-1, top-5: tokens that "
             "both find likeliest. Tokens a second are of this emulation on the machine that ran "
-            "it.</p>\n",
+            "it. Energy: multiplications, additions, conversions and bytes of a token with a whole "
+            "context before it, by the prices that napier cost has by default; what has no price "
+            "is left out.</p>\n",
             results.value(model, source, 0, "scored"));
       } else {
         html += fmt::format(

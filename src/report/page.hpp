@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "eval/sweep_database.hpp"
+#include "eval/sweep_results.hpp"
 
 namespace napier {
 

@@ -11,13 +11,16 @@
 namespace napier {
 namespace {
 
-// Colours are variables, so that a page's style and a reader's dark screen reach into the plot.
+// Colours are variables, so that a page's style and a reader's dark screen reach into the plot; a
+// program that knows none takes the one before.
 constexpr const char* k_style =
     "<style>.nplot{--ink:#1c2430;--soft:#697386;--grid:#dfe3e8;--paper:#ffffff;"
     "font-family:system-ui,sans-serif}"
     "@media (prefers-color-scheme:dark){.nplot{--ink:#e6e9ee;--soft:#98a2b3;--grid:#343c48;"
     "--paper:#14181f}}"
-    ".nplot .t{fill:var(--ink)}.nplot .s{fill:var(--soft)}.nplot .g{stroke:var(--grid)}</style>";
+    ".nplot .t{fill:#1c2430;fill:var(--ink)}.nplot .s{fill:#697386;fill:var(--soft)}"
+    ".nplot .p{fill:#ffffff;fill:var(--paper)}.nplot .g{stroke:#dfe3e8;stroke:var(--grid)}"
+    ".nplot .z{stroke:#697386;stroke:var(--soft)}</style>";
 
 // Okabe and Ito's colours, told apart by colour-blind readers; the middle of both backgrounds.
 constexpr std::array k_series = {"#0072b2", "#d55e00", "#009e73", "#cc79a7",
@@ -26,8 +29,8 @@ constexpr std::array k_series = {"#0072b2", "#d55e00", "#009e73", "#cc79a7",
 std::string opening(int width, int height) {
   return fmt::format(
       "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"nplot\" width=\"{0}\" height=\"{1}\" "
-      "viewBox=\"0 0 {0} {1}\" role=\"img\">{2}<rect width=\"{0}\" height=\"{1}\" "
-      "fill=\"var(--paper)\"/>",
+      "viewBox=\"0 0 {0} {1}\" role=\"img\">{2}<rect class=\"p\" width=\"{0}\" "
+      "height=\"{1}\"/>",
       width, height, k_style);
 }
 
@@ -134,6 +137,44 @@ std::string frame(const Axis& x, const Axis& y, const std::string& title,
   return svg;
 }
 
+// Labels beside points: where they cover neither a point nor each other, if there is such a place.
+class LabelPlaces {
+ public:
+  void keep_free(double x, double y) { taken_.push_back({x - 6, y - 6, x + 6, y + 6}); }
+
+  std::string beside(double x, double y, const std::string& name) {
+    constexpr double letter = 6.2, height = 11, away = 9;  // of text of 11 units
+    const double width = letter * static_cast<double>(name.size());
+    double fewest = std::numeric_limits<double>::infinity(), best_y = y + 4;
+    bool best_right = true;
+    for (const double shift : {4.0, -7.0, 15.0, -18.0, 26.0, -29.0, 37.0}) {
+      for (const bool right : {true, false}) {
+        const double left = right ? x + away : x - away - width;
+        const Box box = {left, y + shift - height, left + width, y + shift + 2};
+        double covered = left < k_left || left + width > k_width ? 100 : 0;
+        for (const Box& other : taken_) covered += box.meets(other);
+        if (covered >= fewest) continue;
+        fewest = covered;
+        best_y = y + shift;
+        best_right = right;
+      }
+    }
+    const double left = best_right ? x + away : x - away - width;
+    taken_.push_back({left, best_y - height, left + width, best_y + 2});
+    return text_at(x + (best_right ? away : -away), best_y, name, best_right ? "start" : "end", "t",
+                   11);
+  }
+
+ private:
+  struct Box {
+    double left, top, right, bottom;
+    bool meets(const Box& other) const {
+      return left < other.right && other.left < right && top < other.bottom && other.top < bottom;
+    }
+  };
+  std::vector<Box> taken_;
+};
+
 }  // namespace
 
 std::string markup_escaped(std::string_view text) {
@@ -201,11 +242,17 @@ std::string scatter_svg(const ScatterPlot& plot) {
   const Axis x = axis_for(xs, plot.log_x, k_left, k_width - k_right);
   const Axis y = axis_for(ys, plot.log_y, k_height - k_bottom, k_top);
   std::string svg = frame(x, y, plot.title, plot.x_label, plot.y_label);
-  std::vector<std::pair<double, double>> labels;  // where some stand already
+  LabelPlaces labels;
+  const auto is_shown = [&](const ScatterPlot::Point& point) {
+    const bool off_scale = (plot.log_x && point.x <= 0) || (plot.log_y && point.y <= 0);
+    return !off_scale && std::isfinite(point.x) && std::isfinite(point.y);
+  };
+  for (const auto& point : plot.points) {
+    if (is_shown(point)) labels.keep_free(x.at(point.x), y.at(point.y));
+  }
   for (size_t i = 0; i < plot.points.size(); ++i) {
     const auto& point = plot.points[i];
-    const bool off_scale = (plot.log_x && point.x <= 0) || (plot.log_y && point.y <= 0);
-    if (off_scale || !std::isfinite(point.x) || !std::isfinite(point.y)) continue;
+    if (!is_shown(point)) continue;
     const char* colour = k_series[i % k_series.size()];
     const double px = x.at(point.x), py = y.at(point.y);
     if (std::isfinite(point.low) && (!plot.log_y || point.low > 0)) {
@@ -218,15 +265,7 @@ std::string scatter_svg(const ScatterPlot& plot) {
         "<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"5\" fill=\"{}\"><title>{}: {:g}, "
         "{:g}</title></circle>",
         px, py, colour, markup_escaped(point.name), point.x, point.y);
-    // A label that would cover another moves down; what is far right has its label on the left.
-    double label = py + 4;
-    const auto covers = [&](const auto& other) {
-      return std::abs(other.first - px) < 110 && std::abs(other.second - label) < 12;
-    };
-    while (std::any_of(labels.begin(), labels.end(), covers)) label += 12;
-    labels.emplace_back(px, label);
-    const bool right = px > k_width - 150;
-    svg += text_at(px + (right ? -9 : 9), label, point.name, right ? "end" : "start", "t", 11);
+    svg += labels.beside(px, py, point.name);
   }
   return svg + "</svg>\n";
 }
@@ -239,9 +278,8 @@ std::string interval_svg(const IntervalPlot& plot) {
   const Axis x = axis_for(xs, false, left, k_width - k_right);
   std::string svg = opening(k_width, bottom + 48) + text_at(12, 22, plot.title, "start", "t", 15);
   for (const double value : ticks(x.low, x.high, false, 7)) {
-    svg += fmt::format("<line class=\"g\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1}\" y2=\"{2}\"{3}/>",
-                       x.at(value), k_top - 4, bottom,
-                       value == 0 ? " style=\"stroke:var(--soft)\"" : "");
+    svg += fmt::format("<line class=\"{3}\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1}\" y2=\"{2}\"/>",
+                       x.at(value), k_top - 4, bottom, value == 0 ? "z" : "g");
     svg += text_at(x.at(value), bottom + 16, fmt::format("{:g}", value), "middle", "s", 11);
   }
   for (size_t i = 0; i < plot.rows.size(); ++i) {

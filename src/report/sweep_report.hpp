@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "eval/sweep_database.hpp"
+#include "eval/sweep_results.hpp"
 
 namespace napier {
 

@@ -150,7 +150,27 @@ def test_two_and_three_ranks_give_the_same_database(build_dir, spec, undisturbed
         assert dump(path) == dump(undisturbed[0])
 
 
-def test_a_lost_rank_is_a_sentence_and_nothing_is_lost(build_dir, spec, undisturbed, tmp_path):
+def test_processes_that_do_not_know_of_each_other_are_refused(napier, spec, undisturbed, tmp_path):
+    """As srun starts them without an MPI plugin of Slurm's; the first one says it."""
+    def run(rank, **environment):
+        return napier("sweep", spec, "--db", tmp_path / "slurm.db", "--threads", 1, env=os.environ |
+                      {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "SLURM_PROCID": str(rank)} |
+                      environment)
+
+    for rank in (0, 1):
+        done = run(rank, SLURM_STEP_NUM_TASKS="2")
+        assert done.returncode == 2 and done.stdout == ""
+        assert ("srun --mpi=pmix" in done.stderr) == (rank == 0)
+        assert done.stderr.count("\n") == (rank == 0)
+    assert not (tmp_path / "slurm.db").exists()
+    done = run(0)  # the script of a batch job itself
+    assert done.returncode == 0, done.stderr
+    assert dump(tmp_path / "slurm.db") == dump(undisturbed[0])
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_lost_rank_is_a_sentence_and_nothing_is_lost(build_dir, spec, undisturbed, tmp_path,
+                                                       lost):
     path = tmp_path / "lost.db"
     command, environment = mpirun(2, build_dir / "napier", "sweep", spec, "--db", path, "--threads",
                                   1)
@@ -175,15 +195,15 @@ def test_a_lost_rank_is_a_sentence_and_nothing_is_lost(build_dir, spec, undistur
                 for entry in file.read().split(b"\0"):
                     if entry.startswith(b"OMPI_COMM_WORLD_RANK="):
                         ranks[int(entry.split(b"=")[1])] = int(child)
-        if units >= 1 and 1 in ranks:
-            victim = ranks[1]
+        if units >= 1 and lost in ranks:
+            victim = ranks[lost]
             os.kill(victim, signal.SIGKILL)
             break
     _, stderr = process.communicate(timeout=60)
     if victim is None:
         pytest.skip("SKIPPED: the sweep ended before a rank could be lost")
     assert process.returncode != 0
-    assert "a rank was lost; run it again" in stderr, stderr
+    assert stderr.count("a rank was lost; run it again") == 1, stderr
     resumed = subprocess.run([build_dir / "napier", "sweep", spec, "--db", path, "--threads", "1"],
                              capture_output=True, text=True)
     assert resumed.returncode == 0, resumed.stderr
@@ -214,6 +234,13 @@ def test_what_cannot_be_done_is_said(napier, spec, undisturbed, tmp_path, shared
     text.write_text("Once there was a cat. " * 200)
     code, line = run(changing, database)
     assert code == 2 and "files that have changed" in line
+    # A wrong file that never began to be swept is mended, and the same database taken.
+    text.write_text("too short")
+    begun = tmp_path / "begun.db"
+    code, line = run(changing, begun)
+    assert code == 2 and "too short" in line
+    text.write_text("Once there was a cat. " * 200)
+    assert napier("sweep", changing, "--db", begun, "--threads", 1).returncode == 0
     with open(held, "rb+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         code, line = run(spec, held)

@@ -60,6 +60,53 @@ EXPORT const char* bridge_products(const char* arithmetic, int64_t m, int64_t n,
   }
 }
 
+// llama.cpp as it is: its own CPU backend, no plan, attention not fused, K and V in f32.
+struct Engine {
+  llama_model* model = nullptr;
+  llama_context* context = nullptr;
+};
+
+// nullptr where the model cannot be loaded. Never closed.
+EXPORT void* bridge_open(const char* model_path, uint32_t context) {
+  llama_log_set([](ggml_log_level, const char*, void*) {}, nullptr);
+  auto* engine = new Engine;
+  engine->model = llama_model_load_from_file(model_path, llama_model_default_params());
+  if (engine->model == nullptr) return nullptr;
+  llama_context_params params = llama_context_default_params();
+  params.n_ctx = params.n_batch = params.n_ubatch = context;
+  params.n_threads = params.n_threads_batch = 1;
+  params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
+  params.type_k = params.type_v = GGML_TYPE_F32;
+  engine->context = llama_init_from_model(engine->model, params);
+  return engine->context == nullptr ? nullptr : engine;
+}
+
+// Logits of the tokens from `first` on, of a sequence that begins anew; 0, or llama_decode's error.
+EXPORT int bridge_logits(void* opened, const int32_t* tokens, int32_t count, int32_t first,
+                         float* out) {
+  const auto* engine = static_cast<const Engine*>(opened);
+  llama_memory_clear(llama_get_memory(engine->context), true);
+  llama_batch batch = llama_batch_init(count, 0, 1);
+  for (int32_t i = 0; i < count; i++) {
+    batch.token[i] = tokens[i];
+    batch.pos[i] = i;
+    batch.n_seq_id[i] = 1;
+    batch.seq_id[i][0] = 0;
+    batch.logits[i] = i >= first;
+  }
+  batch.n_tokens = count;
+  const int error = llama_decode(engine->context, batch);
+  llama_batch_free(batch);
+  if (error != 0) return error;
+  const auto width =
+      static_cast<size_t>(llama_vocab_n_tokens(llama_model_get_vocab(engine->model)));
+  for (int32_t i = first; i < count; i++) {
+    std::memcpy(out, llama_get_logits_ith(engine->context, i), width * sizeof(float));
+    out += width;
+  }
+  return 0;
+}
+
 // llama.cpp's own tokens of a text, with BOS where the vocabulary wants it. Gives their number, its
 // negative where `capacity` is too small (as llama_tokenize), or 0 where the model cannot be read.
 EXPORT int32_t bridge_tokenise(const char* model_path, const char* text, int32_t length,

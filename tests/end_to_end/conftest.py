@@ -39,6 +39,12 @@ class Bridge:
         self._products.argtypes = [ctypes.c_char_p, *sizes, FLOATS, FLOATS, FLOATS,
                                    ctypes.c_char_p]
         self._tokenise = library.bridge_tokenise
+        self._open = library.bridge_open
+        self._open.restype = ctypes.c_void_p
+        self._open.argtypes = [ctypes.c_char_p, ctypes.c_uint32]
+        self._logits = library.bridge_logits
+        self._logits.argtypes = [ctypes.c_void_p, np.ctypeslib.ndpointer(np.int32, flags="C"),
+                                 ctypes.c_int32, ctypes.c_int32, FLOATS]
         self._error = ctypes.create_string_buffer(512)
 
     def _checked(self, kernel):
@@ -68,6 +74,20 @@ class Bridge:
         count = self._tokenise(str(model_path).encode(), text, len(text), tokens, len(tokens))
         assert count > 0, f"llama.cpp gives no tokens: {count}"
         return list(tokens[:count])
+
+    def engine(self, model_path, context, vocabulary):
+        """logits(tokens, first) of llama.cpp as it is, without Napier: [tokens from first on,
+        vocabulary]."""
+        opened = self._open(str(model_path).encode(), context)
+        assert opened, f"llama.cpp does not load {model_path}"
+
+        def logits(tokens, first):
+            out = np.empty((len(tokens) - first, vocabulary), np.float32)
+            error = self._logits(opened, np.array(tokens, np.int32), len(tokens), first, out)
+            assert error == 0, f"llama_decode gives {error}"
+            return out
+
+        return logits
 
 
 @pytest.fixture(scope="session")

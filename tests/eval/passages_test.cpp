@@ -18,33 +18,6 @@ TEST(Passages, ChunksAreCountedFromTheTokens) {
   EXPECT_THROW(count_chunks(1535, 512, 3), Error);
 }
 
-TEST(Passages, DocumentsAreSplitAtSeparators) {
-  using Texts = std::vector<std::string>;
-  EXPECT_EQ(split_documents(" a b\n\n\nc \n\n\n\n\n\n", "\n\n\n"), (Texts{"a b", "c"}));
-  EXPECT_EQ(split_documents("a<|end|>b<|end|>", "<|end|>"), (Texts{"a", "b"}));
-  EXPECT_EQ(split_documents("", "x"), Texts{});
-  EXPECT_THROW(split_documents("a", ""), Error);
-}
-
-TEST(Passages, JsonLinesSayWhichLineIsBroken) {
-  using Texts = std::vector<std::string>;
-  EXPECT_EQ(
-      read_jsonl_documents("{\"t\":\"a\\nb\"}\n\n{\"t\":\"\"}\n{\"t\":\"c\",\"n\":1}", "t", "f"),
-      (Texts{"a\nb", "c"}));
-  const auto message = [](const char* text) -> std::string {
-    try {
-      read_jsonl_documents(text, "t", "f.jsonl");
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "";
-  };
-  for (const char* broken : {"{\"t\":\"a\"}\n{\"t\":", "{\"t\":\"a\"}\n[1]",
-                             "{\"t\":\"a\"}\n{\"t\":1}", "{\"t\":\"a\"}\n{\"u\":\"a\"}"}) {
-    EXPECT_EQ(message(broken).substr(0, 16), "f.jsonl: line 2:") << broken;
-  }
-}
-
 TEST(Passages, EveryTokenOfADocumentIsScoredOnce) {
   NAPIER_NEED_SHARED(k_model);
   const Model model(test::shared_file(k_model));

@@ -17,15 +17,21 @@ if(NAPIER_FUZZ AND NAPIER_CLANGXX AND NOT DEFINED NAPIER_HAS_LIBFUZZER)
 endif()
 if(NAPIER_FUZZ AND NAPIER_HAS_LIBFUZZER)
   include(ExternalProject)
+  set(fuzz_ggml "")
+  if(TARGET napier_eval)
+    set(fuzz_ggml "${napier_llama_source}/ggml/include")
+  endif()
   ExternalProject_Add(napier_fuzzers
     SOURCE_DIR "${CMAKE_CURRENT_LIST_DIR}" BINARY_DIR "${fuzz_dir}"
     CMAKE_ARGS -DCMAKE_CXX_COMPILER=${NAPIER_CLANGXX} -DCMAKE_BUILD_TYPE=None
+               "-DNAPIER_GGML_HEADERS=${fuzz_ggml}"
     BUILD_ALWAYS ON INSTALL_COMMAND "" USES_TERMINAL_BUILD OFF)
 else()
   message(STATUS "napier: no fuzzers, they need clang++ with libFuzzer")
 endif()
 
-foreach(target parse_format parse_arithmetic parse_plan split_list)
+foreach(target parse_format parse_arithmetic parse_plan split_list read_documents read_task
+        read_sweep read_database)
   napier_add_test(fuzz.${target} "fuzz" "" TRUE
     COMMAND sh "${CMAKE_CURRENT_LIST_DIR}/fuzz.sh" "${fuzz_dir}" ${target})
 endforeach()

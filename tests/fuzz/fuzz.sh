@@ -12,7 +12,13 @@ program="$1/fuzz_$2"
 seconds=10
 [ "${NAPIER_TEST_FULL:-}" = 1 ] && seconds=600
 mkdir -p "$1/corpus_$2"
+seeds="$here/corpus"
+length=512
+[ ! -d "$here/seeds/$2" ] || {
+  seeds="$here/seeds/$2"
+  length=2048
+}
 cd "$1"
-exec "$program" -max_total_time=$seconds -seed="${NAPIER_TEST_SEED:-1614}" -max_len=512 \
+exec "$program" -max_total_time=$seconds -seed="${NAPIER_TEST_SEED:-1614}" -max_len=$length \
   -timeout=10 \
-  -dict="$here/words.dict" -print_final_stats=1 -verbosity=1 "corpus_$2" "$here/corpus"
+  -dict="$here/words.dict" -print_final_stats=1 -verbosity=1 "corpus_$2" "$seeds"

@@ -2,6 +2,8 @@
 import csv
 import html.parser
 import io
+import json
+import os
 import re
 import shutil
 import sqlite3
@@ -9,6 +11,8 @@ import subprocess
 import tomllib
 import xml.etree.ElementTree
 
+import matplotlib.image
+import numpy as np
 import pytest
 
 SPEC = """
@@ -147,13 +151,56 @@ def test_tables_and_plots(napier, database, tmp_path):
     lines = [line for line in markdown.splitlines() if line.startswith("| ")]
     assert {len(re.split(r"(?<!\\)\|", line)) for line in lines} == {10, 11}
     latex = napier("report", database, "--format", "latex", "--plots", tmp_path / "plots").stdout
+    tables = [block.split("\\end")[0] for block in latex.split("\\begin{tabular}")[1:]]
+    for table, columns in zip(tables, (8, 9), strict=True):
+        assert table.startswith("{l" + "r" * (columns - 1) + "}")
+        rows = [row for row in table.splitlines() if row.endswith("\\\\")]
+        assert len(rows) == 6 and {len(re.split(r"(?<!\\)&", row)) for row in rows} == {columns}
     assert latex.count("\\begin{tabular}") == latex.count("\\end{tabular}") == 2
     assert "fp8\\_e5m2 & " in latex and "change \\%" in latex
     plots = sorted((tmp_path / "plots").iterdir())
-    assert len(plots) == 4
+    kinds = ("bits", "change", "energy", "speed")
+    names = [f"stories260K-stories______-{kind}.svg" for kind in kinds]
+    assert [plot.name for plot in plots] == ["stories260K-piqa-accuracy.svg", *names]
     for plot in plots:
         root = xml.etree.ElementTree.parse(plot).getroot()
         assert root.tag.endswith("svg") and "NaN" not in plot.read_text()
+
+
+def test_energy_is_that_of_napier_cost(napier, database, shared):
+    done = napier("cost", shared("data/models/stories260K.gguf"), "--arith", "f32,bf16,lmul-m4",
+                  "--ctx", 64, "--json")
+    values = rows_of(database)
+    costs = [one["pj"]["total"] for one in json.loads(done.stdout)["plans"]]
+    assert [values[0, subject, "energy_pj"] for subject in range(3)] == costs
+    assert costs[0] > costs[1] > 0
+
+
+def test_plots_as_images(napier, database, tmp_path):
+    """Twice as fine as the SVG, its colours in it: no program of CSS variables is needed."""
+    if not shutil.which("rsvg-convert"):
+        pytest.skip("SKIPPED: needs rsvg-convert (librsvg2-bin)")
+    folder = tmp_path / "plots"
+    done = napier("report", database, "--format", "csv", "--plots", folder, "--png")
+    assert done.returncode == 0, done.stderr
+    assert len(list(folder.glob("*.png"))) == len(list(folder.glob("*.svg"))) == 5
+    for plot in folder.glob("*.png"):
+        image = matplotlib.image.imread(plot)
+        root = xml.etree.ElementTree.parse(plot.with_suffix(".svg")).getroot()
+        assert image.shape[:2] == tuple(2 * int(root.get(side)) for side in ("height", "width"))
+        ink, paper, series = ((0x1c, 0x24, 0x30), (255, 255, 255), (0, 0x72, 0xb2))
+        pixels = np.rint(image[..., :3] * 255).astype(int).reshape(-1, 3)
+        for colour in (ink, paper, series):
+            assert (abs(pixels - colour).sum(axis=1) < 6).sum() > 20, (plot, colour)
+
+
+def test_images_need_a_program(napier, database, tmp_path):
+    empty = os.environ | {"PATH": str(tmp_path)}
+    done = napier("report", database, "--plots", tmp_path / "plots", "--png", env=empty)
+    assert done.returncode == 2 and "rsvg-convert (Debian: apt-get install" in done.stderr
+    assert done.stderr.count("\n") == 1 and done.stdout == ""
+    done = napier("report", database, "--png")
+    assert done.returncode == 2 and "give --plots FOLDER" in done.stderr
 
 
 def test_what_cannot_be_reported_is_said(napier, database, tmp_path):

@@ -8,6 +8,8 @@
 //   NAPIER_CACHE_MB=4096         memory for packed weights; else half of the machine's
 //   NAPIER_REPORT=1              what ran, on stderr when the program ends; or a file to write it
 //   to
+// In llama.cpp's ggml-rpc-server it computes for others: all of their graphs, the plan's
+// multiplications in their arithmetics, until SIGTERM or SIGINT.
 #include <dlfcn.h>
 #include <ggml-backend-impl.h>
 #include <unistd.h>
@@ -16,6 +18,7 @@
 #include <cerrno>
 #include <charconv>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -107,6 +110,20 @@ void conclude() {
   _exit(2);
 }
 
+// The server never ends by itself: without this, its report would not be written.
+void end_by_signal() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  std::thread([signals] {
+    int signal = 0;
+    sigwait(&signals, &signal);
+    std::exit(0);
+  }).detach();
+}
+
 void set_up() {
   const char* plan = variable("NAPIER_PLAN");
   if (!plan) refuse("NAPIER_PLAN is not set; give it a plan, for example NAPIER_PLAN=lmul-m4");
@@ -132,6 +149,10 @@ void set_up() {
     }
   }
   std::atexit(conclude);
+  if (std::strstr(program_invocation_short_name, "rpc-server")) {
+    napier::offer_server_device();
+    end_by_signal();
+  }
 }
 
 void require_matching_ggml() {
