@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cli/command.hpp"
+#include "eval/documents.hpp"
 #include "eval/passages.hpp"
 #include "eval/sampling_study.hpp"
 #include "model/gguf_file.hpp"
