@@ -1,141 +1,108 @@
 #!/usr/bin/env python3
-"""What evaluating many arithmetics at once saves, and what a second process brings.
+"""What many evaluations in one command cost, by the wall clock of a machine that does nothing else:
 
-    bench/sweep_speed.py MODEL.gguf TEXT [--napier build/napier] [--rounds 5] [--chunks 12]
-        [--context 512] [--only together|ranks]
+- twelve arithmetics in one `napier eval` against twelve runs, of whose time that of all reference
+  passes but one is taken off (bar: at most 1.05);
+- a sweep on one rank of one thread against two ranks of one thread (bar: 1.8), whose databases must
+  hold the same figures.
 
-together: one command for twelve arithmetics (T) against twelve commands (S1 to S12) and one of the
-reference alone (R), one thread each. S less R is an arithmetic without its reference pass (and
-without starting up, which is so charged to T), thus T / (sum of (S - R) + R) is 1 where nothing is
-lost. Also the largest memory of T and of one arithmetic.
+    bench/sweep_speed.py MODEL.gguf TEXT [--chunks 40] [--sweep-chunks 200]
 
-ranks: a sweep by one process of one thread against the same by two (mpirun -n 2), for bf16 and
-lmul-m4, into a new database each time; the figures of the databases must be equal.
-
-All commands of a round run in turn, in a new order each round; a ratio is made within its round.
-Wall time is worth something on a quiet machine alone; time of the processor is printed beside it.
+Every rank cuts the text into tokens by itself, which takes seconds for a text of a megabyte: a
+sweep must be long for its ranks to be worth their start.
 """
+
+from __future__ import annotations
+
 import argparse
-import os
-import random
+import json
 import sqlite3
-import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-ARITHMETICS = ["bf16", "fp8_e4m3", "fp8_e5m2", "int8", "lmul-m3", "lmul-m4", "lmul-m4-rne",
-               "lmul-m6", "lmul-m7", "lmul-formula-m3", "lmul-formula-m4", "mitchell"]
+ROOT = Path(__file__).resolve().parents[1]
+ARITHMETICS = ("bf16", "f16", "fp8_e4m3", "fp8_e5m2", "int8", "mxfp8_e4m3", "mxfp4", "nvfp4",
+               "lmul-m4", "lmul-m4-rne", "lmul-m3", "lmul-m7")  # fmt: skip
 
 
-def run(command, environment=None):
-    """(wall seconds, processor's seconds, MiB at most) of a command."""
-    begin = time.monotonic()
-    pid = os.posix_spawnp(command[0], command, os.environ | (environment or {}), file_actions=[
-        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)])
-    _, status, usage = os.wait4(pid, 0)
-    wall = time.monotonic() - begin
-    if status != 0:
-        sys.exit(f"failed: {' '.join(command)}")
-    return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+def seconds(command: list[str]) -> tuple[float, str]:
+    begin = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)}: {done.stderr}")
+    return time.perf_counter() - begin, done.stdout
 
 
-def in_turns(commands, rounds):
-    """By round: {name: what run() gave}."""
-    order, results = list(commands), []
-    for number in range(rounds):
-        random.Random(number).shuffle(order)
-        results.append({name: commands[name]() for name in order})
-        print(f"round {number + 1} of {rounds} done", file=sys.stderr)
-    return results
+def reference_pass(report: dict) -> float:
+    """Seconds of the reference's pass in one run of eval."""
+    return report["tokens"] / report["reference"]["tokens_per_second"]
 
 
-def told(name, ratios):
-    print(f"  {name}: median {statistics.median(ratios):.3f}, of {len(ratios)} rounds "
-          f"{min(ratios):.3f} to {max(ratios):.3f}")
+def one_command(napier: str, model: str, text: str, chunks: int) -> None:
+    shared = [napier, "eval", model, "--text", text, "--chunks", str(chunks), "--json", "--arith"]
+    together, report = seconds([*shared, ",".join(ARITHMETICS)])
+    one_pass = reference_pass(json.loads(report))
+    alone = one_pass
+    for arith in ARITHMETICS:
+        took, report = seconds([*shared, arith])
+        alone += took - reference_pass(json.loads(report))
+    print(
+        f"twelve arithmetics in one command: {together:.2f} s; in twelve, and one reference pass "
+        f"of {one_pass:.2f} s: {alone:.2f} s; ratio {together / alone:.3f} (bar 1.05)"
+    )
 
 
-def together(options):
-    def command(*arithmetics):
-        return lambda: run([options.napier, "eval", options.model, "--text", options.text, "-c",
-                            str(options.context), "--chunks", str(options.chunks), "-t", "1",
-                            "--json", "--arith", ",".join(arithmetics)])
-
-    singles = {name: command(name) for name in ARITHMETICS}
-    results = in_turns({"reference": command("f32"), "all": command(*ARITHMETICS)} | singles,
-                       options.rounds)
-    print(f"twelve arithmetics in one command, of twelve commands less their reference passes plus "
-          f"one ({options.chunks} chunks of {options.context}, one thread):")
-    for which, what in enumerate(["wall time", "processor's time"]):
-        ratios = []
-        for times in results:
-            reference = times["reference"][which]
-            parts = sum(times[name][which] - reference for name in ARITHMETICS)
-            ratios.append(times["all"][which] / (parts + reference))
-        told(what, ratios)
-    largest = {name: max(times[name][2] for times in results) for name in results[0]}
-    one = max(largest[name] for name in ARITHMETICS)
-    print(f"  memory: {largest['all']:.0f} MiB; one arithmetic {one:.0f}, the reference alone "
-          f"{largest['reference']:.0f}")
-    print(f"  one command: {statistics.median(times['all'][0] for times in results):.2f} s, its "
-          f"reference alone {statistics.median(t['reference'][0] for t in results):.2f} s")
+def figures(database: Path) -> list[tuple]:
+    with sqlite3.connect(database) as open_database:
+        return open_database.execute(
+            "SELECT model, source, subject, metric, value FROM result ORDER BY 1, 2, 3, 4"
+        ).fetchall()
 
 
-def figures_of(path):
-    connection = sqlite3.connect(path)
-    lines = [line for line in connection.iterdump() if 'INTO "timing"' not in line]
-    connection.close()
-    return lines
-
-
-def ranks(options):
+def ranks(napier: str, model: str, text: str, chunks: int, repeats: int) -> None:
+    best = {1: float("inf"), 2: float("inf")}
     with tempfile.TemporaryDirectory() as folder:
         sweep = Path(folder) / "sweep.toml"
-        sweep.write_text(f"models = ['{Path(options.model).resolve()}']\n"
-                         "arithmetics = ['bf16', 'lmul-m4']\n[[text]]\n"
-                         f"path = '{Path(options.text).resolve()}'\ncontext = {options.context}\n"
-                         f"limit = {8 * options.chunks}\n")
-        as_root = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-        same = []
-
-        def command(count):
-            def go():
-                database = Path(folder) / f"{count}.db"
-                database.unlink(missing_ok=True)
-                start = ["mpirun", "--oversubscribe", "-n", str(count)] if count > 1 else []
-                taken = run([*start, options.napier, "sweep", str(sweep), "--db", str(database),
-                             "-t", "1"], as_root)
-                same.append(figures_of(database))
-                return taken
-            return go
-
-        results = in_turns({"one": command(1), "two": command(2)}, options.rounds)
-    print(f"a sweep ({8 * options.chunks} chunks of {options.context}) by two ranks of one thread, "
-          f"of one rank of one thread:")
-    told("speed", [times["one"][0] / times["two"][0] for times in results])
-    told("processor's time", [times["two"][1] / times["one"][1] for times in results])
-    print(f"  one rank: {statistics.median(times['one'][0] for times in results):.2f} s")
-    if any(figures != same[0] for figures in same):
-        sys.exit("the databases differ")
-    print("  the databases are equal, times apart")
+        sweep.write_text(
+            f"models = [{json.dumps(model)}]\n"
+            'arithmetics = ["bf16", "lmul-m4", "fp8_e4m3"]\n'
+            f"[[text]]\npath = {json.dumps(text)}\nlimit = {chunks}\n"
+        )
+        held = {}
+        for repeat in range(repeats):
+            for count in best:
+                database = Path(folder) / f"{count}-{repeat}.db"
+                root = ["--allow-run-as-root"] if Path("/root").stat().st_uid == 0 else []
+                took, _ = seconds(["mpirun", *root, "--oversubscribe", "-n", str(count), napier,
+                                   "sweep", str(sweep), "--db", str(database),
+                                   "--threads", "1"])  # fmt: skip
+                best[count] = min(best[count], took)
+                held[count] = figures(database)
+        if held[1] != held[2]:
+            sys.exit("the figures of two ranks are not those of one")
+    ratio = best[1] / best[2]
+    print(
+        f"a sweep on one rank: {best[1]:.2f} s, on two {best[2]:.2f} s; ratio {ratio:.3f} (bar 1.8)"
+    )
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("model")
-    parser.add_argument("text")
-    parser.add_argument("--napier", default="build/napier")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--chunks", type=int, default=12)
-    parser.add_argument("--context", type=int, default=512)
-    parser.add_argument("--only", choices=["together", "ranks"])
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", type=lambda path: str(Path(path).resolve()))
+    parser.add_argument("text", type=lambda path: str(Path(path).resolve()))
+    parser.add_argument("--chunks", type=int, default=40, help="of the twelve arithmetics")
+    parser.add_argument("--sweep-chunks", type=int, default=200)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--napier", default=str(ROOT / "build" / "napier"))
     options = parser.parse_args()
-    if options.only != "ranks":
-        together(options)
-    if options.only != "together":
-        ranks(options)
+    of = (options.napier, options.model, options.text)
+    one_command(*of, options.chunks)
+    ranks(*of, options.sweep_chunks, options.repeats)
 
 
 if __name__ == "__main__":

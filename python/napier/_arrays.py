@@ -8,7 +8,7 @@ import ml_dtypes  # also makes its dtypes known to NumPy
 import numpy as np
 from numpy.typing import NDArray
 
-_DLPACK_CPU = 1  # kDLCPU of dlpack.h
+_DLPACK_CPU = {1, 3, 11}  # kDLCPU, kDLCUDAHost and kDLROCMHost of dlpack.h: the CPU reads them
 _DLPACK_DEVICES = {2: "CUDA", 4: "OpenCL", 7: "Vulkan", 8: "Metal", 10: "ROCm", 14: "oneAPI"}
 
 # Every number of these is a float32.
@@ -26,16 +26,27 @@ _INTO_FLOAT32 = {
 
 
 def as_numpy(value: Any, name: str) -> NDArray[Any]:
-    """`value` as a NumPy array, without a copy where its library shares memory.
+    """`value` as a NumPy array in the processor's byte order, without a copy where its library
+    shares memory and that order.
 
     Numbers and lists of Python are taken as NumPy takes them. Raises BufferError for arrays that
     do not lie in the CPU's memory, TypeError for what is no array.
     """
+    array = _as_numpy(value, name)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def _as_numpy(value: Any, name: str) -> NDArray[Any]:
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array: fill its gaps first, as by {name}.filled(0)")
     if isinstance(value, np.ndarray | np.generic):
         return np.asarray(value)
     if hasattr(value, "__dlpack__"):
-        device = int(value.__dlpack_device__()[0])
-        if device != _DLPACK_CPU:
+        try:
+            device = int(value.__dlpack_device__()[0])
+        except (ValueError, RuntimeError) as error:  # as of PyTorch's "meta", which has no memory
+            raise BufferError(f"{name} lies in no memory that can be read: {error}") from error
+        if device not in _DLPACK_CPU:
             where = _DLPACK_DEVICES.get(device, f"DLPack's number {device}")
             raise BufferError(
                 f"{name} lies on a device ({where}), and Napier computes on the CPU: copy it "
@@ -45,14 +56,21 @@ def as_numpy(value: Any, name: str) -> NDArray[Any]:
     array = np.asarray(value)
     if array.dtype == object:
         raise TypeError(f"{name} is a {type(value).__name__}, which is no array of numbers")
-    if array.dtype == np.float64:  # Python's own numbers
-        array = array.astype(np.float32)
     return array
+
+
+def _is_pythons(value: Any) -> bool:
+    """Whether it is a number of Python's, or lists of nothing else."""
+    if isinstance(value, list | tuple):
+        return all(map(_is_pythons, value))
+    return isinstance(value, float | int) and not isinstance(value, np.generic)
 
 
 def _from_dlpack(value: Any, name: str) -> NDArray[Any]:
     if getattr(value, "requires_grad", False):
         value = value.detach()
+    if hasattr(value, "resolve_neg"):
+        value = value.resolve_neg()  # PyTorch's views that are negative: DLPack does not say so
     dtype = str(getattr(value, "dtype", ""))
     narrow = dtype.removeprefix("torch.")
     if dtype.startswith("torch.") and hasattr(ml_dtypes, narrow):
@@ -65,15 +83,24 @@ def _from_dlpack(value: Any, name: str) -> NDArray[Any]:
     try:
         return np.from_dlpack(value)
     except (BufferError, RuntimeError, TypeError) as error:
+        if hasattr(value, "__array__"):  # as JAX's bfloat16, which DLPack's reader does not know
+            array = np.asarray(value)
+            if array.dtype != object:
+                return array
         raise TypeError(f"{name} of dtype {dtype} cannot be read by NumPy: {error}") from error
 
 
 def as_float32(value: Any, name: str) -> NDArray[np.float32]:
     """The same numbers in float32; no copy if they are already. Raises TypeError where some would
-    have to be rounded: that is the caller's to say."""
+    have to be rounded: that is the caller's to say. Python's own numbers, which have no other
+    type, are rounded."""
     array = as_numpy(value, name)
-    if not array.dtype.isnative:
-        array = array.astype(array.dtype.newbyteorder("="))
+    if array.dtype in (np.float64, np.int64) and _is_pythons(value):
+        with np.errstate(over="ignore"):
+            rounded = array.astype(np.float32)
+        if np.isinf(rounded).sum() != (np.isinf(array).sum() if array.dtype == np.float64 else 0):
+            raise TypeError(f"{name} holds a number beyond float32's largest, 3.4e38")
+        return rounded
     if array.dtype == np.float32:
         # Strides of fields of records need not be whole elements.
         whole = all(stride % array.itemsize == 0 for stride in array.strides)

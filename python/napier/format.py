@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from napier import _core
 from napier._arrays import as_numpy
+from napier._core import rounding_names
 
 # The NumPy dtype of a format: the same codes for the same numbers.
 _DTYPES: dict[str, np.dtype[Any]] = {
@@ -65,6 +66,8 @@ class Format(_core.Format):
         array = as_numpy(codes, "codes")
         if self.dtype is not None and array.dtype == self.dtype:
             array = _codes_of(array, self)
+        if array.size == 0:
+            array = array.astype(np.uint64)
         if array.dtype.kind not in "iu":
             raise TypeError(
                 f"codes have dtype {array.dtype}: give integers"
@@ -86,9 +89,13 @@ class Format(_core.Format):
         saturate=False, infinity (NaN where there is none, the largest where there is neither).
         Raises Error for NaN in a format that has none, TypeError for what float64 does not hold.
         """
+        if not isinstance(seed, int) or not 0 <= seed < 2**32:
+            raise ValueError(f"seed is {seed!r}: give an integer from 0 to 2**32 - 1")
+        if not isinstance(rounding, str):
+            raise TypeError(f"rounding is {rounding!r}: give one of {', '.join(rounding_names())}")
         numbers = _as_float64(values)
         codes = np.empty(numbers.size, np.uint64)
-        _core.encode(self, numbers.reshape(-1), rounding, saturate, seed, codes)
+        _core.encode(self, numbers.reshape(-1), rounding, bool(saturate), seed, codes)
         return codes.astype(self.code_dtype).reshape(numbers.shape)
 
     def cast(
@@ -114,9 +121,7 @@ class Format(_core.Format):
 
 
 def _as_float64(values: Any) -> NDArray[np.float64]:
-    array = np.asarray(values) if isinstance(values, list | tuple | float | int) else None
-    if array is None or array.dtype == object:
-        array = as_numpy(values, "values")
+    array = as_numpy(values, "values")
     if array.dtype.kind in "iu" and array.dtype.itemsize == 8 and array.size:
         if max(int(array.max()), -int(array.min())) > _LARGEST_INTEGER:
             raise TypeError("values hold integers beyond 2**53, which float64 does not hold")

@@ -125,12 +125,15 @@ class NapierLM(TemplateLM):  # type: ignore[misc]
             self.cache_hook.add_partial("loglikelihood_rolling", (text,), results[-1])
         return results
 
-    def generate_until(
-        self, requests: Sequence[Any], disable_tqdm: bool = False
-    ) -> list[str]:
+    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
         results = []
-        for request in tqdm(requests, disable=disable_tqdm, desc="napier: texts"):
+        for number, request in enumerate(
+            tqdm(requests, disable=disable_tqdm, desc="napier: texts")
+        ):
             context, asked = request.args
+            beams = asked.get("num_beams", 1)
+            if beams != 1:
+                raise ValueError(f"num_beams is {beams}: napier writes one text at a time")
             options = normalize_gen_kwargs(asked, default_max_gen_toks=self.max_gen_toks)
             count = int(options["max_gen_toks"])
             if count >= self.max_length:
@@ -146,7 +149,9 @@ class NapierLM(TemplateLM):  # type: ignore[misc]
                 top_k=int(options.get("top_k", 0)),
                 top_p=float(options.get("top_p", 1.0)),
                 min_p=float(options.get("min_p", 0.0)),
-                seed=int(options.get("seed", 1234)),
+                repeat_penalty=float(options.get("repetition_penalty", 1.0)),
+                # Repeats of one request are other texts; the whole is the same in each run.
+                seed=(int(options.get("seed", 1234)) + number) % (2**32 - 1),
                 stop=[word for word in options["until"] if word],
             )
             results.append(text)

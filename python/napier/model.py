@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from napier import _core
 from napier.results import Table
 
-# The new process imports only the extension module, from where it lies.
+# Run by a new process, which imports the package from where this one lies.
 _PROBE = """
 import sys
 from napier import _core
@@ -48,6 +49,26 @@ def check_model(path: str | os.PathLike[str], context: int, cache: str) -> None:
     raise (_core.Error if done.returncode == 2 else _core.EngineError)(sentence)
 
 
+_LONGEST = 1 << 24  # tokens of a context
+_LARGEST = 2**31 - 1
+
+
+def _integer(name: str, value: Any, least: int, most: int) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}: give an integer") from None
+    if not least <= number <= most:
+        raise ValueError(f"{name} is {number}: give an integer from {least} to {most}")
+    return number
+
+
+def _real(name: str, value: Any, least: float, most: float) -> float:
+    if not isinstance(value, float | int) or not least <= value <= most:
+        raise ValueError(f"{name} is {value!r}: give a number from {least:g} to {most:g}")
+    return float(value)
+
+
 class Model:
     """A GGUF model with a plan: one sequence at a time, logits, likelihoods, text.
 
@@ -70,12 +91,30 @@ class Model:
         cache: str = "f32",
     ) -> None:
         self.path = os.fspath(path)
+        if not isinstance(self.path, str):
+            raise TypeError(f"path is {path!r}: give a str or a path")
+        if not isinstance(plan, str | _core.Plan | _core.Arithmetic):
+            raise TypeError(
+                f"plan is a {type(plan).__name__}: give a plan, an arithmetic or its written form, "
+                "as 'lmul-m4'"
+            )
+        context = _integer("context", context, 0, _LONGEST)
         check_model(path, context, cache)
         if not isinstance(plan, _core.Plan):
             plan = _core.Plan.for_model(str(plan), self.path)
         self.plan = plan
-        count = _core.get_threads() if threads is None else threads
-        self._session = _core.Session(self.path, self.plan, context, count, cache)
+        count = _core.get_threads() if threads is None else _integer("threads", threads, 1, 512)
+        self._process = os.getpid()
+        self._made = _core.Session(self.path, self.plan, context, count, cache)
+
+    @property
+    def _session(self) -> _core.Session:
+        if self._process != os.getpid():
+            # A fork has the memory, not the threads that work on it: it would wait for ever.
+            raise RuntimeError(
+                f"{self.path}: this Model was made by another process: make it again in this one"
+            )
+        return self._made
 
     @property
     def description(self) -> str:
@@ -116,20 +155,27 @@ class Model:
     ) -> list[int]:
         """A text's tokens. `add_special` puts BOS and EOS where the vocabulary wants them;
         `parse_special` reads spelt-out control tokens as such."""
+        if not isinstance(text, str):
+            raise TypeError(f"text is a {type(text).__name__}: give a str")
         return self._session.tokenise(text, add_special, parse_special)
 
     def detokenise(self, tokens: Sequence[int]) -> str:
         """The text of tokens; bytes that are no UTF-8 are replaced."""
-        return b"".join(self._session.piece(int(t)) for t in tokens).decode(errors="replace")
+        if isinstance(tokens, str):
+            raise TypeError("tokens is a str: give integers")
+        pieces = (self._session.piece(token) for token in self._tokens(tokens))
+        return b"".join(pieces).decode(errors="replace")
 
     def _tokens(self, text: str | Sequence[int]) -> list[int]:
-        return self.tokenise(text) if isinstance(text, str) else [int(token) for token in text]
+        if isinstance(text, str):
+            return self.tokenise(text)
+        return [_integer("a token", token, -_LARGEST, _LARGEST) for token in text]
 
     def logits(self, text: str | Sequence[int], last: int | None = None) -> NDArray[np.float32]:
         """Logits after each token of a text (or of the `last` ones): (tokens, vocabulary)."""
         tokens = self._tokens(text)
-        rows = len(tokens) if last is None else last
-        out = np.empty((max(rows, 0), self.vocabulary_size), np.float32)
+        rows = len(tokens) if last is None else _integer("last", last, 1, _LARGEST)
+        out = np.empty((rows, self.vocabulary_size), np.float32)
         self._session.logits(tokens, out)
         return out
 
@@ -145,7 +191,7 @@ class Model:
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """log_likelihoods(), and whether each token is the likeliest."""
         tokens = self._tokens(text)
-        count = len(tokens) - 1 if last is None else last
+        count = len(tokens) - 1 if last is None else _integer("last", last, 0, _LARGEST)
         if count < 1:
             raise _core.Error("no token is left to score: give at least two, or last=1 or more")
         out = np.empty(count, np.float64)
@@ -164,29 +210,44 @@ class Model:
         min_p: float = 0.05,
         repeat_penalty: float = 1.0,
         seed: int = -1,
-        stop: Sequence[str] = (),
+        stop: str | Sequence[str] = (),
         on_text: Callable[[str], Any] | None = None,
     ) -> str:
         """The text that follows a prompt: greedily, or sampled as llama.cpp does by default. Ends
         before the first of the strings in `stop`, at the model's own end, after `max_tokens`, or
         where the context is full. `on_text` is called with each piece as it comes."""
-        if max_tokens < 1:
-            raise ValueError(f"max_tokens is {max_tokens}: give at least 1")
-        tokens = self.tokenise(prompt, True, True) if isinstance(prompt, str) else list(prompt)
+        stops = [stop] if isinstance(stop, str) else list(stop)
+        if not all(isinstance(word, str) and word for word in stops):
+            raise ValueError(f"stop is {stop!r}: give a str, or some, none of them empty")
+        tokens = (
+            self.tokenise(prompt, True, True) if isinstance(prompt, str) else self._tokens(prompt)
+        )
         text = ""
+        ended = False
 
         def take(piece: bytes) -> bool:
-            nonlocal text
+            nonlocal text, ended
+            if ended:  # what was left of the last character
+                return False
             said = piece.decode(errors="replace")
             text += said
             if on_text is not None:
                 on_text(said)
-            return not any(word in text for word in stop)
+            ended = any(word in text for word in stops)
+            return not ended
 
         self._session.generate(
-            tokens, max_tokens, temperature, top_k, top_p, min_p, repeat_penalty, seed, take
+            tokens,
+            _integer("max_tokens", max_tokens, 1, _LARGEST),
+            _real("temperature", temperature, 0, 1000),
+            _integer("top_k", top_k, 0, _LARGEST),
+            _real("top_p", top_p, 0, 1),
+            _real("min_p", min_p, 0, 1),
+            _real("repeat_penalty", repeat_penalty, 0.01, 100),
+            _integer("seed", seed, -1, 2**32 - 2),
+            take,
         )
-        ends = [text.index(word) for word in stop if word in text]
+        ends = [text.index(word) for word in stops if word in text]
         return text[: min(ends)] if ends else text
 
     def coverage(self) -> Table:

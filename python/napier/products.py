@@ -68,14 +68,15 @@ def quantise(values: Any, arith: ArithmeticLike, operand: str = "x") -> NDArray[
     array = np.asarray(as_float32(values, "values"), order="C")
     out = np.empty(array.shape, np.float64)
     if out.size:
-        _core.quantise(
-            as_arithmetic(arith), operand == "w", array, *_rows_and_k(array.shape), out
-        )
+        _core.quantise(as_arithmetic(arith), operand == "w", array, *_rows_and_k(array.shape), out)
     return out
 
 
 def matmul(
-    a: Any, b: Any, arith: ArithmeticLike, out: NDArray[np.float32] | None = None,
+    a: Any,
+    b: Any,
+    arith: ArithmeticLike,
+    out: NDArray[np.float32] | None = None,
     dtype: Any = None,
 ) -> NDArray[Any]:
     """The matrix product of `a` (activations, (..., m, k)) and `b` (weights, (..., k, n)), shapes
@@ -83,9 +84,9 @@ def matmul(
 
     Rows of `a` and columns of `b` are what is scaled per row. A scale per tensor is taken over each
     matrix of a batch. float32, or `dtype`, to which results are then rounded as NumPy does; `out`
-    is written to if given. The bits do not depend on threads, strides or batches. Nothing is copied
-    of float32 arrays but a `b` whose columns do not lie along the memory: transposed, packed
-    weights do (see pack()). The interpreter's lock is not held.
+    is written to if given, and may be one of the operands. The bits do not depend on threads,
+    strides or batches. Nothing is copied of float32 arrays but a `b` whose columns do not lie along
+    the memory: transposed, packed weights do (see pack()). The interpreter's lock is not held.
 
         >>> napier.matmul(np.eye(2, dtype=np.float32), np.float32([[1.5, 2], [3, 4]]), "fp8_e4m3")
         array([[1.5, 2. ],
@@ -112,15 +113,20 @@ def matmul(
     m, k, n = left.shape[-2], left.shape[-1], right.shape[-1]
     shape = (*batch, *(() if row else (m,)), *(() if column else (n,)))
     target = _target(out, shape, dtype)
+    # Results come before all operands are read.
+    overlaps = any(np.may_share_memory(target, operand) for operand in (left, right))
+    written = np.empty(shape, np.float32) if overlaps else target
     if target.size and k:
         _core.matmul(
             arithmetic,
             np.broadcast_to(left, (*batch, m, k)),
             np.broadcast_to(right, (*batch, k, n)),
-            target.reshape(*batch, m, n),
+            written.reshape(*batch, m, n),
         )
     else:
-        target[...] = 0
+        written[...] = 0
+    if overlaps:
+        target[...] = written
     return result(target, dtype) if shape or out is not None else result(target, dtype)[()]
 
 
@@ -177,7 +183,11 @@ class PackedWeights:
             raise ValueError(f"x of shape {x32.shape} must have a last dimension of {k}")
         target = _target(out, (*x32.shape[:-1], n), dtype)
         if target.size:
-            self._weights.multiply(x32.reshape(-1, k), target)
+            overlaps = np.may_share_memory(target, x32)
+            written = np.empty(target.shape, np.float32) if overlaps else target
+            self._weights.multiply(x32.reshape(-1, k), written)
+            if overlaps:
+                target[...] = written
         return result(target, dtype)
 
     def __repr__(self) -> str:
@@ -188,9 +198,9 @@ class PackedWeights:
 def pack(w: Any, arith: ArithmeticLike) -> PackedWeights:
     """Weights `w` (n, k), as PyTorch's Linear has them, made ready for x @ w.T under `arith`.
 
-        >>> w = napier.pack(np.float32([[1.5, 0.5]]), "lmul-m4")
-        >>> w(np.float32([[3.0, 2.0]]))
-        array([[5.625]], dtype=float32)
+    >>> w = napier.pack(np.float32([[1.5, 0.5]]), "lmul-m4")
+    >>> w(np.float32([[3.0, 2.0]]))
+    array([[5.625]], dtype=float32)
     """
     w32 = as_float32(w, "w")
     if w32.ndim != 2 or not w32.size:

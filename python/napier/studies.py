@@ -59,18 +59,26 @@ def error(
     laws = [operands] if isinstance(operands, str) else list(operands)
     document = json.loads(
         _core.error_json(
-            show, _names(arith), [] if model is not None else laws,
-            None if model is None else os.fspath(model), text, by == "role", pairs, list(lengths),
-            list(keep), reading == "formula", context, chunks, seed,
+            show,
+            _names(arith),
+            [] if model is not None else laws,
+            None if model is None else os.fspath(model),
+            text,
+            by == "role",
+            pairs,
+            list(lengths),
+            list(keep),
+            reading == "formula",
+            context,
+            chunks,
+            seed,
         )
     )
     details = {key: value for key, value in document.items() if key != show}
     records = [record for entry in document[show] for record in _records_of(entry, show)]
     axes = {"dots": ("length", "snr_db"), "products": ("arith", "mean_abs")}
     several = len({record["operands"] for record in records}) > 1
-    return Table(
-        records, f"errors of {show}", details, None if several else axes.get(show)
-    )
+    return Table(records, f"errors of {show}", details, None if several else axes.get(show))
 
 
 def _records_of(entry: dict[str, Any], show: str) -> list[dict[str, Any]]:
@@ -89,7 +97,13 @@ def _records_of(entry: dict[str, Any], show: str) -> list[dict[str, Any]]:
 def cost(
     model: str | os.PathLike[str],
     arith: str | _core.Arithmetic | Sequence[str | _core.Arithmetic] = (
-        "f32", "bf16", "fp8_e4m3", "fp8_e5m2", "lmul-m4", "lmul-m3",
+        "f32",
+        "bf16",
+        "fp8_e4m3",
+        "fp8_e5m2",
+        "lmul-m4",
+        "lmul-m3",
+        "lmul-e4m3",
     ),
     *,
     plans: Mapping[str, str | _core.Plan] | None = None,
@@ -114,9 +128,7 @@ def cost(
         asked.append((name, plan if isinstance(plan, _core.Plan) else _core.Plan(plan)))
     if not asked:
         raise ValueError("nothing to price: give arith or plans")
-    document = json.loads(
-        _core.cost_json(os.fspath(model), asked, prices, context, batch, tile)
-    )
+    document = json.loads(_core.cost_json(os.fspath(model), asked, prices, context, batch, tile))
     records = []
     for plan_entry in document["plans"]:
         entries = plan_entry["roles"] if by_role else [plan_entry]

@@ -43,7 +43,7 @@ void decode(const Format& format, Vector<const uint64_t> codes, Vector<double> o
   const nb::gil_scoped_release release;
   for (size_t i = 0; i < codes.size(); ++i) {
     const uint64_t code = codes.data()[i];
-    if (code >= format.code_count()) {
+    if (format.bits() < 64 && code >= format.code_count()) {
       throw Error("element " + std::to_string(i) + " is " + std::to_string(code) + ": codes of " +
                   format_name(format) + " are less than " + std::to_string(format.code_count()));
     }
@@ -100,7 +100,6 @@ void bind_format(nb::module_& module) {
   module.def("format_names", [] {
     std::vector<std::string> names;
     for (const NamedFormat& named : named_formats()) names.emplace_back(named.name);
-    for (const Codebook& codebook : codebooks()) names.emplace_back(codebook.name());
     return names;
   });
   module.def("rounding_names", [] {

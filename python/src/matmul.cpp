@@ -73,7 +73,13 @@ struct Neighbours {
     const float* corner = matrix.data + from * matrix.row_stride;
     const int64_t have = std::min(count, matrix.rows - from);
     const int64_t fours = matrix.row_stride == 1 && have == count ? matrix.k / 4 * 4 : 0;
+    // Every k is a page of its own, of which the processor fetches nothing ahead by itself.
+    constexpr int64_t ahead = 32;
     for (int64_t i = 0; i < fours; i += 4) {
+      for (int64_t j = i + ahead; j < std::min(i + ahead + 4, fours); ++j) {
+        __builtin_prefetch(corner + j * matrix.stride);
+        __builtin_prefetch(corner + j * matrix.stride + count - 1);  // not aligned: the next line
+      }
       for (int64_t row = 0; row < count; row += 4) {
         Four block[4];
         for (int64_t j = 0; j < 4; ++j) {
@@ -191,21 +197,48 @@ class Weights {
 };
 
 // A number that differs, all but surely, between arrays that differ: eight sums that each multiply
-// by an odd number a word (the mixing constant is splitmix64's).
-uint64_t fingerprint(Dense values) {
-  constexpr size_t lanes = 8;
-  const auto* words = reinterpret_cast<const uint32_t*>(values.data());
+// by an odd number a pair of floats (the mixing constants are splitmix64's).
+uint64_t fingerprint(const float* values, int64_t count) {
+  constexpr int64_t lanes = 8;
   uint64_t sums[lanes] = {1, 2, 3, 4, 5, 6, 7, 8};
-  size_t i = 0;
-  for (; i + lanes <= values.size(); i += lanes) {
-    for (size_t lane = 0; lane < lanes; ++lane) {
-      sums[lane] = (sums[lane] ^ words[i + lane]) * 0x9E3779B97F4A7C15u;
-      sums[lane] ^= sums[lane] >> 32;
-    }
+  const auto add = [](uint64_t& sum, uint64_t word) {
+    sum = (sum ^ word) * 0x9E3779B97F4A7C15u;
+    sum ^= sum >> 32;
+  };
+  int64_t i = 0;
+  for (; i + 2 * lanes <= count; i += 2 * lanes) {
+    uint64_t words[lanes];
+    std::memcpy(words, values + i, sizeof words);
+    for (int64_t lane = 0; lane < lanes; ++lane) add(sums[lane], words[lane]);
   }
-  for (; i < values.size(); ++i) sums[0] = (sums[0] ^ words[i]) * 0x9E3779B97F4A7C15u;
-  uint64_t all = values.size();
+  for (; i < count; ++i) {
+    uint32_t word;
+    std::memcpy(&word, values + i, sizeof word);
+    add(sums[0], word);
+  }
+  auto all = static_cast<uint64_t>(count);
   for (const uint64_t sum : sums) all = (all ^ sum ^ (sum >> 31)) * 0xBF58476D1CE4E5B9u;
+  return all;
+}
+
+// Of parts, by all threads, in an order of its own.
+uint64_t fingerprint(Dense values) {
+  constexpr int64_t part = 1 << 18;
+  const auto count = static_cast<int64_t>(values.size());
+  const float* data = values.data();
+  if (count <= part) {
+    const nb::gil_scoped_release release;
+    return fingerprint(data, count);
+  }
+  std::vector<uint64_t> parts(static_cast<size_t>((count + part - 1) / part));
+  with_pool([&](ThreadPool& pool) {
+    pool.parallel_for(static_cast<int64_t>(parts.size()), [&](int64_t i) {
+      parts[static_cast<size_t>(i)] =
+          fingerprint(data + i * part, std::min(part, count - i * part));
+    });
+  });
+  uint64_t all = 0;
+  for (const uint64_t one : parts) all = (all ^ one) * 0xBF58476D1CE4E5B9u + 1;
   return all;
 }
 
@@ -238,8 +271,9 @@ void bind_matmul(nb::module_& module) {
       nb::arg("arithmetic"), nb::arg("of_w"), nb::arg("values").noconvert(), nb::arg("rows"),
       nb::arg("k"), nb::arg("out").noconvert());
 
-  module.def("fingerprint", &fingerprint, nb::arg("values").noconvert(),
-             nb::call_guard<nb::gil_scoped_release>());
+  module.def(
+      "fingerprint", [](Dense values) { return fingerprint(values); },
+      nb::arg("values").noconvert());
 
   nb::class_<Weights>(module, "Weights")
       .def(nb::init<const Arithmetic&, nb::ndarray<const float, nb::ndim<2>, nb::device::cpu>>(),

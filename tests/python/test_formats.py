@@ -49,6 +49,36 @@ def test_numbers_keep_their_codes(name):
     assert f.smallest_positive == numbers[finite & (numbers > 0)].min()
 
 
+def test_float64_is_a_format():
+    f = napier.Format("f64")
+    values = np.array([1.5, -0.0, 5e-324, 1.7e308, np.inf])
+    np.testing.assert_array_equal(f.encode(values, saturate=False), values.view(np.uint64))
+    np.testing.assert_array_equal(f.decode(values), values)
+    np.testing.assert_array_equal(f.round(values[:4]), values[:4])
+    assert np.isnan(f.decode(np.float64([np.nan]))[0])
+
+
+def test_names_are_listed_once():
+    names = napier.format_names()
+    assert len(set(names)) == len(names) > 30
+
+
+def test_codes_may_be_none_or_of_the_other_byte_order():
+    assert napier.Format("e4m3fn").decode([]).shape == (0,)
+    for order in "<>":
+        codes = np.array([-1, 5], order + "i2")
+        np.testing.assert_array_equal(napier.Format("int16").decode(codes), [-1, 5])
+
+
+@pytest.mark.parametrize("options, error", [
+    ({"seed": -1}, ValueError), ({"seed": 2**32}, ValueError), ({"rounding": None}, TypeError),
+    ({"rounding": "up"}, napier.Error),
+])
+def test_wrong_options(options, error):
+    with pytest.raises(error, match="give"):
+        napier.Format("e4m3fn").encode([1.0], **options)
+
+
 @given(st.floats(-400, 400), st.sampled_from(["rne", "rtz", "rup", "rdn"]))
 def test_rounding_directions(value, rounding):
     f = napier.Format("e4m3fn")

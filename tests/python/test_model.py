@@ -1,5 +1,6 @@
 """napier.Model against the command, and its figures against NumPy's on its logits."""
 import json
+import os
 import threading
 
 import napier
@@ -155,8 +156,53 @@ def test_a_callback_cannot_ask_a_model(path, model):
     (lambda m: m.logits([1, 2], last=3), napier.Error, "last 3 of 2"),
     (lambda m: m.log_likelihoods([1]), napier.Error, "at least two"),
     (lambda m: m.log_likelihoods([1, 10**6]), napier.Error, "vocabulary"),
-    (lambda m: m.generate("a", 0), ValueError, "at least 1"),
+    (lambda m: m.generate("a", 0), ValueError, "from 1 to"),
 ])
 def test_bad_input(model, call, error, words):
     with pytest.raises(error, match=words):
         call(model)
+
+
+def test_texts_stop_at_whole_strings(model):
+    whole = model.generate("Once upon a time", max_tokens=24)
+    assert "girl" in whole
+    assert model.generate("Once upon a time", max_tokens=24, stop="girl") == whole[
+        :whole.index("girl")]
+    pieces = []
+    model.generate("Once upon a time", max_tokens=24, stop=["girl"], on_text=pieces.append)
+    assert "".join(pieces).count("girl") == 1
+
+
+@pytest.mark.parametrize("call, error, words", [
+    (lambda m: m.generate("a", stop=[""]), ValueError, "none of them empty"),
+    (lambda m: m.generate("a", temperature=-1), ValueError, "temperature is -1"),
+    (lambda m: m.generate("a", temperature=float("nan")), ValueError, "temperature is nan"),
+    (lambda m: m.generate("a", top_p=2), ValueError, "from 0 to 1"),
+    (lambda m: m.generate("a", top_k=-5), ValueError, "top_k is -5"),
+    (lambda m: m.generate("a", repeat_penalty=0), ValueError, "repeat_penalty is 0"),
+    (lambda m: m.generate("a", max_tokens=5.0), TypeError, "max_tokens is 5.0: give an integer"),
+    (lambda m: m.generate("a", seed=2**64), ValueError, "seed is"),
+    (lambda m: m.logits([1.7]), TypeError, "a token is 1.7: give an integer"),
+    (lambda m: m.logits([2**40]), ValueError, "a token is"),
+    (lambda m: m.logits([1], last=-1), ValueError, "last is -1"),
+    (lambda m: m.detokenise("12"), TypeError, "give integers"),
+    (lambda m: m.tokenise(b"a"), TypeError, "give a str"),
+    (lambda m: napier.Model(m.path, context=2**40), ValueError, "context is 1099511627776"),
+    (lambda m: napier.Model(m.path, context="12"), TypeError, "context is '12'"),
+    (lambda m: napier.Model(m.path, None), TypeError, "plan is a NoneType"),
+    (lambda m: napier.Model(m.path.encode()), TypeError, "give a str or a path"),
+])
+def test_wrong_arguments(model, call, error, words):
+    with pytest.raises(error, match=words):
+        call(model)
+
+
+def test_a_forked_child_is_told_to_make_its_own(model):
+    child = os.fork()
+    if child == 0:
+        try:
+            model.logits([1])
+        except RuntimeError as error:
+            os._exit(0 if "made by another process" in str(error) else 2)
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0

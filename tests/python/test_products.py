@@ -9,7 +9,7 @@ import napier
 import numpy as np
 import pytest
 from conftest import ROOT, bits
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 PRESETS = napier.preset_names()
@@ -46,6 +46,106 @@ def test_matmul_is_the_reference(reference, arith, xw):
     np.testing.assert_array_equal(bits(napier.matmul(x, w.T, arith)), want)
     np.testing.assert_array_equal(bits(napier.matmul(x, np.ascontiguousarray(w.T), arith)), want)
     np.testing.assert_array_equal(bits(napier.pack(w, arith)(x)), want)
+
+
+# Every format by every multiplier and accumulator, a few of the many thousand at a time.
+CHOSEN = ("ant4", "bitmod3", "bitmod4")  # by group, so that they need one
+FORMATS = [name + "@block32" * (name in CHOSEN) for name in napier.format_names()
+           if napier.Format(name).bits <= 32]
+MULTIPLIERS = ["exact", "lmul", "lmul(l=5)", "lmul(reading=formula,l=3)", "mitchell", "realm",
+               "exact:e4m3", "lmul:e5m2", "exact:bf16:rtz"]
+ACCUMULATORS = ["f32", "f64", "f16", "bf16", "e8m7:rtz", "e4m3", "e5m10(chunk=16)", "exact",
+                "int32", "f32(align=16,extra=2)", "e4m3(chunk=32)"]
+ROUNDINGS = ["", ":rtz", ":rup", ":rdn", ":rna", ":rto", ":sr(3)", ":inf"]
+
+
+@settings(max_examples=150)
+@given(operands(), st.sampled_from(FORMATS), st.sampled_from(FORMATS),
+       st.sampled_from(ROUNDINGS), st.sampled_from(MULTIPLIERS), st.sampled_from(ACCUMULATORS),
+       st.sampled_from([0.0, np.nan, np.inf, -np.inf]))
+def test_any_arithmetic_is_the_reference(reference, xw, x_format, w_format, rounding, multiplier,
+                                         accumulator, odd):
+    x_operand = x_format.replace("@", rounding + "@") if "@" in x_format else x_format + rounding
+    arith = f"x={x_operand}/w={w_format}/mul={multiplier}/acc={accumulator}"
+    try:
+        napier.Arithmetic(arith)
+        x, w = xw
+        napier.pack(w, arith)
+    except napier.Error:
+        assume(False)  # what cannot be together; test_every_part_is_used sees that most can
+    x.flat[7] = odd
+    want = bits(reference(arith, x, w))
+    np.testing.assert_array_equal(bits(napier.matmul(x, w.T, arith)), want)
+    USED.update((x_format, w_format, rounding, multiplier, accumulator))
+
+
+USED = set()
+
+
+def test_every_part_is_used():
+    """By the test before, or by one arithmetic of its own: none is refused whatever it is with."""
+    random = np.random.default_rng(8)
+    x, w = (random.standard_normal(shape).astype(np.float32) for shape in ((2, 32), (3, 32)))
+    for part, forms in (("x=", FORMATS), ("x=e4m3", ROUNDINGS), ("mul=", MULTIPLIERS),
+                        ("acc=", ACCUMULATORS)):
+        for name in forms:
+            integers = part == "acc=" and name == "int32"
+            arith = "x=int8/w=int8/acc=int32" if integers else part + name
+            assert napier.matmul(x, w.T, arith).shape == (2, 3), arith
+
+
+@pytest.mark.parametrize("n", [15, 16, 17, 33, 64])
+@pytest.mark.parametrize("k", [1, 3, 4, 7, 64])
+def test_weights_across_the_memory(reference, n, k):
+    """They are turned four by four, sixteen at a time, with what is left one by one."""
+    random = np.random.default_rng(n * 100 + k)
+    x, w = (random.standard_normal(shape).astype(np.float32) for shape in ((2, k), (n, k)))
+    want = bits(reference("bf16", x, w))
+    across = np.ascontiguousarray(w.T)
+    np.testing.assert_array_equal(bits(napier.matmul(x, across, "bf16")), want)
+    np.testing.assert_array_equal(bits(napier.pack(across.T, "bf16")(x)), want)
+
+
+def test_out_may_be_an_operand(reference):
+    random = np.random.default_rng(9)
+    a = random.standard_normal((64, 64)).astype(np.float32)
+    b = random.standard_normal((64, 64)).astype(np.float32)
+    want = reference("lmul-m4", a, b.T)
+    for operand, others in ((0, (a, b)), (1, (a, b))):
+        pair = [v.copy() for v in others]
+        np.testing.assert_array_equal(napier.matmul(*pair, "lmul-m4", out=pair[operand]), want)
+    whole = np.concatenate([a, np.zeros((1, 64), np.float32)])
+    got = napier.matmul(whole[:-1], b, "lmul-m4", out=whole[1:])
+    np.testing.assert_array_equal(got, want)
+    backwards = a.copy()
+    np.testing.assert_array_equal(
+        napier.matmul(backwards[::-1], b, "lmul-m4", out=backwards), want[::-1])
+    x = a.copy()
+    np.testing.assert_array_equal(napier.pack(b.T, "lmul-m4")(x, out=x), want)
+
+
+def test_pythons_own_numbers_are_rounded_and_no_others():
+    np.testing.assert_array_equal(napier.matmul([[1, 2]], [[3.0], [0.1]], "f32"),
+                                  [[np.float32(3) + np.float32(2) * np.float32(0.1)]])
+    assert napier.multiply(3, 1.5, "f32") == 4.5
+    ones = np.ones((1, 2))
+    for values in (memoryview(ones), [ones[0]], Arrayed(ones)):
+        with pytest.raises(TypeError, match="float64"):
+            napier.matmul(values, [[1.0], [1.0]], "f32")
+    # One rounding, from what the array holds.
+    tie = 1 + 2**-4 + 2**-30
+    for values in ([tie], np.array([tie]), Arrayed(np.array([tie])), memoryview(np.array([tie]))):
+        assert napier.Format("e4m3fn").round(values)[0] == 1.125
+
+
+class Arrayed:
+    """What NumPy reads by its __array__, as a Series of pandas."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __array__(self, dtype=None, copy=None):
+        return self.array
 
 
 UNSCALED = [name for name in PRESETS
@@ -140,6 +240,7 @@ class Exported:
         self.array, self.device = array, device
 
     def __dlpack__(self, **options):
+        options.pop("dl_device", None)
         return self.array.__dlpack__(**options)
 
     def __dlpack_device__(self):
@@ -242,6 +343,8 @@ F = np.ones((2, 4), np.float32)
      "contiguous"),
     (lambda: napier.matmul(Exported(F, (2, 0)), F.T, "f32"), BufferError, "CUDA.*cpu"),
     (lambda: napier.multiply(F, np.ones(3, "f4"), "f32"), ValueError, "do not broadcast"),
+    (lambda: napier.multiply(np.ma.masked_array(F, F > 0), F, "f32"), TypeError, "masked"),
+    (lambda: napier.multiply(1e300, F, "f32"), TypeError, "beyond float32"),
     (lambda: napier.pack(F[0], "f32"), ValueError, r"\(n, k\)"),
     (lambda: napier.pack(F, "f32")(F[:, :2]), ValueError, "dimension of 4"),
     (lambda: napier.quantise(F, "f32", "y"), ValueError, "'x'"),

@@ -1,6 +1,7 @@
 """napier.torch: products and gradients, and whole models under a plan."""
 import copy
 import math
+import pickle
 
 import napier
 import numpy as np
@@ -14,6 +15,9 @@ torch = pytest.importorskip("torch", reason=WANTED)
 import napier.torch as nt  # noqa: E402
 
 nn, F = torch.nn, torch.nn.functional
+
+# f32 that PyTorch is not left to do: the same products, and sums that f32 rounds once.
+NAPIERS = "x=f32/w=f32/acc=f64"
 
 
 @pytest.fixture(autouse=True)
@@ -91,13 +95,17 @@ def test_gradcheck_of_the_arithmetics_own_derivative(arith):
 
 def test_gradients_under_arithmetics():
     x, w = torch.randn(6, 8, requires_grad=True), torch.randn(5, 8, requires_grad=True)
-    rule = nt.Gradients("exact", napier.Arithmetic("lmul-m4"), napier.Arithmetic("bf16"))
+    # Operands of different formats: who is x and who is w shows. As in `napier train` (OUT_PROD of
+    # src/ggml/matmul.cpp), the incoming gradient is x in both.
+    of_x, of_w = "x=e5m2/w=e2m3fn", "x=e2m3fn/w=e5m2"
+    rule = nt.Gradients("exact", napier.Arithmetic(of_x), napier.Arithmetic(of_w))
     out = nt.linear(x, w, None, "f32", rule)
     g = torch.randn(out.shape)
     out.backward(g)
     xs, ws, gs = x.detach().numpy(), w.detach().numpy(), g.numpy()
-    np.testing.assert_array_equal(x.grad, napier.matmul(gs, ws, "lmul-m4"))
-    np.testing.assert_array_equal(w.grad.T, napier.matmul(xs.T, gs, "bf16"))
+    np.testing.assert_array_equal(x.grad, napier.matmul(gs, ws, of_x))
+    np.testing.assert_array_equal(w.grad, napier.matmul(gs.T, xs, of_w))
+    assert not np.array_equal(w.grad, napier.matmul(xs.T, gs, of_w).T)
 
 
 def test_learning_under_an_arithmetic():
@@ -117,6 +125,11 @@ def test_learning_under_an_arithmetic():
                 optimiser.step()
                 losses.append(loss.item())
         assert losses[-1] < 0.35 * losses[0], (gradient, losses[0], losses[-1])
+
+
+def test_negated_views_keep_their_sign():
+    z = torch.tensor([[1 + 2j, 3 + 4j]])
+    np.testing.assert_array_equal(napier.multiply(z.conj().imag, 1.0, "f32"), [[-2, -4]])
 
 
 # Models.
@@ -144,16 +157,37 @@ class Everything(nn.Module):
         return y.sum() + z
 
 
-def test_f32_is_torch_up_to_the_order_of_sums():
+@pytest.mark.parametrize("plan, tolerance", [("f32", 0), (NAPIERS, 1e-4)])
+def test_f32_is_torchs(plan, tolerance):
     model, x = Everything(), torch.randn(2, 4, 8)
     want = model(x)
-    with nt.patch(model, "f32") as patched:
+    with nt.patch(model, plan) as patched:
         got = model(x)
-    torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(got, want, rtol=tolerance, atol=10 * tolerance)
     names = {row["name"]: row["arith"] for row in patched.coverage()}
     assert set(names) >= {"proj", "", "matmul-0", "matmul-1", "matmul-2", "kq", "kqv"}
-    assert set(names.values()) == {"f32"}
+    assert len(set(names.values())) == 1 and "f32" in names["proj"]
     np.testing.assert_array_equal(model(x).detach(), want.detach())
+
+
+def test_f32_is_napiers_where_pytorchs_is_not_f32():
+    """Narrower products were allowed to PyTorch, gradients are asked for in another arithmetic, or
+    the numbers are not float32."""
+    model, x = nn.Linear(300, 4, bias=False), torch.randn(5, 300)
+    ours = nt.linear(x, model.weight, None, "f32")
+    assert not torch.equal(ours, model(x)), "sums of 300 in another order"
+    with nt.patch(model, "f32"):
+        assert torch.equal(model(x), F.linear(x, model.weight))
+        torch.set_float32_matmul_precision("medium")
+        try:
+            assert torch.equal(model(x), ours)
+        finally:
+            torch.set_float32_matmul_precision("highest")
+    with nt.patch(model, "f32", weight_gradients="bf16"):
+        assert torch.equal(model(x), ours)
+    with nt.patch(model.to(torch.bfloat16), "f32"):
+        half = x.to(torch.bfloat16)
+        assert torch.equal(model(half), nt.linear(half, model.weight, None, "f32"))
 
 
 def test_every_way_of_multiplying_is_reached():
@@ -168,7 +202,12 @@ def test_every_way_of_multiplying_is_reached():
                 torch.addmm(torch.zeros(4, 4), m, n), torch.zeros(4, 4).addmm(m, n),
                 torch.baddbmm(torch.zeros(2, 4, 4), t, t.mT),
                 torch.zeros(2, 4, 4).baddbmm(t, t.mT), t.matmul(t.mT),
-                F.scaled_dot_product_attention(t, t, t)]
+                F.scaled_dot_product_attention(t, t, t), torch.linalg.matmul(m, n),
+                torch.tensordot(t, t, ([0, 2], [0, 2])), torch.inner(m, m), m[0].inner(m[0]),
+                torch.dot(m[0], m[0]), m[0].dot(m[0]), torch.addmv(torch.zeros(4), m, m[0]),
+                torch.addbmm(torch.zeros(4, 4), t, t.mT), F.linear(input=m, weight=m),
+                torch.mv(m, vec=m[0]), torch.mm(input=m, mat2=n), torch.matmul(m, other=n),
+                torch.addmm(input=torch.zeros(4, 4), mat1=m, mat2=n)]
         return torch.stack([s.abs().sum() for s in sums])
 
     class Ways(nn.Module):
@@ -178,7 +217,80 @@ def test_every_way_of_multiplying_is_reached():
     model = Ways()
     assert (model(x) > 0).all()
     with nt.patch(model, zero):
-        np.testing.assert_array_equal(model(x), np.zeros(15))
+        np.testing.assert_array_equal(model(x), np.zeros(28))
+    with nt.patch(model, NAPIERS):
+        ours = model(x)
+    torch.testing.assert_close(ours, model(x))
+
+
+class Called(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, *operands):
+        return self.function(*operands)
+
+
+def first_of(module, *arguments):
+    return lambda t: module(*(arguments or (t,)))[0]
+
+
+SQUARE = torch.linspace(-1, 1, 16).reshape(4, 4)
+OUT_OF_SIGHT = {
+    "out": lambda t: torch.matmul(t, t, out=torch.empty(4, 4)),
+    "addmm_": lambda t: torch.zeros(4, 4).addmm_(t, t),
+    "baddbmm_": lambda t: torch.zeros(1, 4, 4).baddbmm_(t[None], t[None]),
+    "multi_dot": lambda t: torch.linalg.multi_dot([t, t, t]),
+    "chain_matmul": lambda t: torch.linalg.multi_dot((t, t, t)),
+    "aten": lambda t: torch.ops.aten.mm(t, t),
+    "sparse": lambda t: torch.sparse.mm(t.to_sparse(), t),
+    "cdist": lambda t: torch.cdist(t, t, compute_mode="use_mm_for_euclid_dist"),
+    "conv1d": lambda t: F.conv1d(t, t[:, :, None]),
+    "convolution": lambda t: torch.convolution(t[None], t[:, :, None], None, [1], [0], [1], False,
+                                               [0], 1),
+    "vdot": lambda t: torch.vdot(t[0], t[1]),
+    "script": torch.jit.script(nn.Linear(4, 4)),
+    "RNN": first_of(nn.RNN(4, 4)),
+    "RNNCell": nn.RNNCell(4, 4),
+    "LSTMCell": first_of(nn.LSTMCell(4, 4)),
+    "GRUCell": nn.GRUCell(4, 4),
+    "ConvTranspose1d": nn.ConvTranspose1d(4, 4, 2),
+    "Conv2d": first_of(nn.Conv2d(1, 1, 2), SQUARE[None]),
+    "Bilinear": first_of(nn.Bilinear(4, 4, 2), SQUARE, SQUARE),
+    "MultiheadAttention": first_of(nn.MultiheadAttention(4, 2), SQUARE, SQUARE, SQUARE),
+    "TransformerEncoderLayer": nn.TransformerEncoderLayer(4, 2, 8).eval(),
+}
+
+
+@pytest.mark.parametrize("name", OUT_OF_SIGHT)
+def test_what_is_not_reached_is_refused_where_the_plan_names_it(name):
+    """And is PyTorch's own, bit by bit, where it does not."""
+    model = Called(OUT_OF_SIGHT[name])
+    with torch.no_grad():
+        want = model(SQUARE)
+        with nt.patch(model, "*->lmul-m4"), pytest.raises(NotImplementedError, match="leave this"):
+            model(SQUARE)
+        with nt.patch(model, "elsewhere->lmul-m4"):
+            np.testing.assert_array_equal(model(SQUARE), want)
+
+
+def test_attention_out_of_sight_is_refused_by_its_products_names():
+    model = nn.TransformerEncoderLayer(4, 2, 8)
+    with nt.patch(model, "*.kq->lmul-m4"), pytest.raises(NotImplementedError, match="self_attn"):
+        model(SQUARE)
+
+
+@pytest.mark.parametrize("call", [
+    lambda t: torch.einsum("...i,ij->...j", t, t), lambda t: torch.einsum("ij,jk,kl->il", t, t, t),
+    lambda t: torch.einsum("ii,ij->j", t, t), lambda t: torch.einsum("ij->ji", t),
+    lambda t: t @ t.to_sparse(), lambda t: torch.vmap(torch.dot)(t, t),
+    lambda t: torch.nested.nested_tensor([t[:2], t[1:]], layout=torch.jagged).matmul(t).values(),
+])
+def test_what_the_plan_does_not_name_is_left_alone(call):
+    model = Called(call)
+    with nt.patch(model, "lin->lmul-m4"):
+        np.testing.assert_array_equal(model(SQUARE), call(SQUARE))
 
 
 @pytest.mark.parametrize("equation, shapes", [
@@ -186,6 +298,8 @@ def test_every_way_of_multiplying_is_reached():
     ("bhqd,bhkd->bhqk", [(2, 3, 4, 5), (2, 3, 6, 5)]), ("i,j->ij", [(3,), (4,)]),
     ("ij,ij->", [(3, 4), (3, 4)]), ("ij,j", [(3, 4), (4,)]), ("aij,jk->ik", [(2, 3, 4), (4, 5)]),
     ("bqhd,bkhd->bhqk", [(2, 3, 4, 5), (2, 6, 4, 5)]), ("i,i->i", [(4,), (4,)]),
+    ("bij,bjk->bik", [(1, 3, 4), (3, 4, 5)]), ("ij,jk->ik", [(3, 1), (4, 5)]),
+    ("bij,bjk->ik", [(1, 3, 4), (3, 4, 1)]), ("ij,jk->ik", [(1, 4), (1, 2)]),
 ])
 def test_einsum(equation, shapes):
     class Product(nn.Module):
@@ -194,9 +308,17 @@ def test_einsum(equation, shapes):
 
     model, operands = Product(), [torch.randint(-4, 5, s).float() for s in shapes]
     want = model(*operands)
-    with nt.patch(model, "f32") as patched:
+    with nt.patch(model, NAPIERS) as patched:
         np.testing.assert_array_equal(model(*operands), want)
-    assert patched.coverage()[0]["arith"] == "f32"
+    assert patched.coverage()[0]["arith"] == str(napier.Arithmetic(NAPIERS))
+
+
+def test_einsum_of_a_tensor_with_itself():
+    for equation in ("ij,jk->i", "ij,kj->ik", "ij,ij->"):
+        model = Called(lambda t, equation=equation: torch.einsum(equation, t, t))
+        t = torch.randint(-4, 5, (3, 3)).float()
+        with nt.patch(model, NAPIERS):
+            np.testing.assert_array_equal(model(t), torch.einsum(equation, t, t))
 
 
 @pytest.mark.parametrize("options", [
@@ -204,6 +326,7 @@ def test_einsum(equation, shapes):
     {"attn_mask": torch.rand(4, 6, generator=torch.Generator().manual_seed(1)) < 0.5},
     {"attn_mask": torch.linspace(-3, 3, 24).reshape(4, 6)},
     {"attn_mask": torch.zeros(4, 6, dtype=torch.bool)},
+    {"attn_mask": torch.zeros(4, 6).index_fill(0, torch.tensor([2]), -math.inf)},
 ])
 def test_attention_is_torchs(options):
     heads = 2 if "enable_gqa" in options else 4
@@ -216,8 +339,17 @@ def test_attention_is_torchs(options):
 
     model = Attention()
     want = model(q, k, v)
-    with nt.patch(model, "f32"):
+    with nt.patch(model, NAPIERS):
         torch.testing.assert_close(model(q, k, v), want, rtol=1e-5, atol=1e-5)
+    with nt.patch(model, "f32"):
+        np.testing.assert_array_equal(model(q, k, v), want)
+    for narrow in (torch.bfloat16, torch.float16):  # scores of 1e4 and more are beyond float16
+        large, others = (100 * q).to(narrow), [t.to(narrow) for t in (100 * k, v)]
+        want = model(large, *others)
+        with nt.patch(model, NAPIERS):
+            got = model(large, *others)
+        assert got.dtype == narrow
+        torch.testing.assert_close(got, want, rtol=2e-2, atol=2e-2)
 
 
 def llama(**options):
@@ -253,13 +385,15 @@ def test_transformers(make, attention):
 
     with nt.patch(model, "nothing.*->lmul-m4"):  # PyTorch's own, bit by bit
         np.testing.assert_array_equal(logits(model, tokens), want)
-    with nt.patch(model, "f32") as patched:
+    with nt.patch(model, "f32"):
+        np.testing.assert_array_equal(logits(model, tokens), want)
+    with nt.patch(model, NAPIERS) as patched:
         exact = logits(model, tokens)
         np.testing.assert_array_equal(logits(model, tokens), exact)  # packed weights used again
     torch.testing.assert_close(exact, want, rtol=0, atol=2e-6)
     assert (exact.argmax(-1) == want.argmax(-1)).all()
     rows = {row["name"]: row for row in patched.coverage()}
-    assert all(row["arith"] == "f32" for row in rows.values())
+    assert {row["arith"] for row in rows.values()} == {str(napier.Arithmetic(NAPIERS))}
     layers = {int(name.split(".")[2]) for name in rows if ".layers." in name or ".h." in name}
     assert layers == {0, 1}
     products = {name.rpartition(".")[2] for name in rows}
@@ -360,6 +494,124 @@ def test_training_a_patched_transformer():
     with nt.patch(model, "lmul-m4", "own"):
         model(tokens, labels=tokens).loss.backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_copies_have_weights_of_their_own():
+    for model in (llama(), gpt2()):
+        tokens = torch.randint(0, 64, (1, 6))
+        with nt.patch(model, "lmul-m4"):
+            want = logits(model, tokens)
+            other = copy.deepcopy(model)
+            np.testing.assert_array_equal(logits(other, tokens), want)
+            with torch.no_grad():
+                for parameter in other.parameters():
+                    parameter.mul_(0.5)
+            assert not torch.equal(logits(other, tokens), want)
+            np.testing.assert_array_equal(logits(model, tokens), want)
+        plain = logits(model, tokens)
+        assert not torch.equal(plain, want)
+        nt.unpatch(other)
+        with torch.no_grad():
+            for parameter in other.parameters():
+                parameter.mul_(2)
+        np.testing.assert_array_equal(logits(other, tokens), plain)
+    net = nn.Sequential(nn.Linear(4, 4, bias=False))
+    net[0].forward = lambda x, net=net: 2 * F.linear(x, net[0].weight)  # an instance's own
+    nt.patch(net, "lmul-m4")
+    average = torch.optim.swa_utils.AveragedModel(net)
+    x = torch.randn(3, 4)
+    np.testing.assert_array_equal(average(x).detach(), net(x).detach())
+    with pytest.raises(TypeError, match="unpatch it first"):
+        pickle.dumps(net)
+
+
+def test_a_patched_model_within_another_keeps_its_plan():
+    teacher, student = nn.Linear(8, 8, bias=False), Called(None)
+    x = torch.randn(3, 8)
+    plain = teacher(x)
+    student.function = lambda t: teacher(t) @ torch.eye(8)
+    student.__dict__["teacher"] = teacher
+    for plan in ("f32", "nothing->lmul-m4"):
+        with nt.patch(student, "lmul-m4") as outer, nt.patch(teacher, plan):
+            got = student(x)
+        np.testing.assert_array_equal(got.detach(), napier.matmul(plain.detach(), np.eye(
+            8, dtype=np.float32), "lmul-m4"))
+        assert [row["name"] for row in outer.coverage()] == ["matmul-0"]
+
+
+def test_functions_within_modules_may_be_computed_again():
+    """torch.utils.checkpoint of a module's method: on the way back it is still under the plan."""
+    from torch.utils.checkpoint import checkpoint
+
+    class Model(nn.Module):
+        def __init__(self, how):
+            super().__init__()
+            self.lin = nn.Linear(8, 8)
+            self.how = how
+
+        def body(self, x):
+            return torch.tanh(self.lin(x @ x.T) @ torch.ones(8, 8))
+
+        def forward(self, x):
+            y = x @ torch.eye(8)
+            y = self.body(y) if self.how is None else checkpoint(
+                self.body, y, use_reentrant=self.how)
+            return (y @ x).sum()
+
+    gradients = {}
+    for how in (None, True, False):
+        torch.manual_seed(3)
+        model, x = Model(how), torch.randn(8, 8, requires_grad=True)
+        with nt.patch(model, "lmul-m2", "own") as patched:
+            model(x).backward()
+        gradients[how] = x.grad, model.lin.weight.grad
+        assert {row["name"] for row in patched.coverage()} == {
+            "lin", "matmul-0", "matmul-1", "matmul-2", "matmul-3"}
+    for how in (True, False):
+        for got, want in zip(gradients[how], gradients[None], strict=True):
+            assert want.abs().max() > 0
+            torch.testing.assert_close(got, want, rtol=0, atol=0)
+
+
+def test_autocast_is_pytorchs():
+    """Operands are narrowed first, results are narrow, and f32 is PyTorch's own, bit by bit."""
+    model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 4))
+    x = torch.randn(3, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        want = model(x)
+        with nt.patch(model, "nothing->bf16"):
+            np.testing.assert_array_equal(model(x).float().detach(), want.float().detach())
+        with nt.patch(model, "1->f32"):
+            close = model(x)
+        with nt.patch(model, "0->lmul-m4"):
+            got = model[0](x)
+    assert close.dtype == got.dtype == torch.bfloat16
+    torch.testing.assert_close(close, want, rtol=2e-2, atol=2e-2)
+    ours = nt.linear(x.bfloat16(), model[0].weight.bfloat16(), model[0].bias.bfloat16(), "lmul-m4")
+    np.testing.assert_array_equal(got.float().detach(), ours.float().detach())
+    tokens, transformer = torch.randint(0, 64, (1, 6)), llama()
+    with torch.autocast("cpu", torch.bfloat16), nt.patch(transformer, "lmul-m4"):
+        assert logits(transformer, tokens).dtype == torch.bfloat16
+
+
+def test_gradient_plans_are_held_to_what_plans_are():
+    model, x = nn.Sequential(nn.Linear(4, 4)), torch.randn(2, 4)
+    with pytest.raises(napier.Error, match="treatments run in GGUF"):
+        nt.patch(model, "f32", weight_gradients="int8 with outliers(6)")
+    with nt.patch(model, "f32", weight_gradients="typo.*->bf16") as patched:
+        model(x).sum().backward()
+        with pytest.raises(napier.Error, match=r"typo\.\* -> bf16 decided nothing"):
+            patched.check()
+    with nt.patch(model, "f32", weight_gradients="0->bf16") as patched:
+        model(x).sum().backward()
+        patched.check()
+
+
+def test_linear_of_nothing():
+    model = nn.Linear(0, 3)
+    with nt.patch(model, "lmul-m4"):
+        np.testing.assert_array_equal(model(torch.ones(2, 0)).detach(),
+                                      model.bias.expand(2, 3).detach())
 
 
 def test_torch_compile_survives():
@@ -467,6 +719,11 @@ X, W = torch.ones(2, 4), torch.ones(3, 4)
     (lambda: nt.matmul(X, W.T, "f32", "none"), ValueError, "'exact' or 'own'"),
     (lambda: nt.matmul(X, W.T, "mul=realm/x=e4m3/w=e4m3", "own"), napier.Error, "derivative"),
     (lambda: nt.patch(X, "f32"), TypeError, "Module"),
+    (lambda: nt.patch(nn.Linear(2, 2), None), TypeError, "plan is a NoneType"),
+    (lambda: nt.patch(nn.Linear(2, 2), 3), TypeError, "plan is a int"),
+    (lambda: nt.unpatch(None), TypeError, "Module"),
+    (lambda: nt.linear(X, W, None, "f32", packed=napier.pack(W.numpy(), "bf16")), ValueError,
+     "packed holds"),
     (lambda: nt.patch(nn.Linear(2, 2), "lmul-m99"), napier.Error, "lmul-m99"),
     (lambda: nt.patch(nn.Linear(2, 2), "int8 with outliers(6)"), napier.Error, "outliers.*alone"),
     (lambda: nt.patch(nn.Linear(2, 2), "f32", "own", weight_gradients="f32"), ValueError, "own"),
@@ -480,8 +737,7 @@ def test_bad_input(call, error, words):
 @pytest.mark.parametrize("model, given, error, words", [
     (nn.Linear(4, 4).double(), torch.ones(1, 4).double(), TypeError, "float64"),
     (nn.Linear(4, 4, device="meta"), torch.ones(1, 4, device="meta"), BufferError, "meta"),
-    (nn.GRU(4, 4), torch.ones(3, 1, 4), NotImplementedError, "gru"),
-    (nn.Bilinear(4, 4, 2), None, NotImplementedError, "bilinear"),
+    (nn.GRU(4, 4), torch.ones(3, 1, 4), NotImplementedError, "leave this module out"),
 ])
 def test_models_that_cannot_be_done_say_so(model, given, error, words):
     with nt.patch(model, "f32"), pytest.raises(error, match=words):

@@ -1,8 +1,8 @@
 """PyTorch under any arithmetic: models patched in one line, or single products.
 
-    import napier.torch
-    with napier.torch.patch(model, "lmul-m4"):
-        logits = model(tokens)
+import napier.torch
+with napier.torch.patch(model, "lmul-m4"):
+    logits = model(tokens)
 """
 
 from napier.torch.patching import Patch, patch, unpatch

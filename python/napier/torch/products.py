@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,7 @@ class Gradients:
 
     rule="exact": the exact product's: dx = g w, dw = g x, of the operands as they came. These are
     multiplications too: in f32 by PyTorch, or, where they are given, in the arithmetics
-    `activation` (of dx) and `weight` (of dw).
+    `activation` (of dx) and `weight` (of dw), with the incoming gradient g as the operand x.
     rule="own": the arithmetic's, of the rounded operands, piecewise as "Multiplication-Free
     Transformer Training via Piecewise Affine Operations" (arXiv 2305.17190) has it: with
     y = +-2^e (1 + m) the other operand, +-2^e for L-Mul's formula, +-2^e times 1, 2 or 4, as the
@@ -125,7 +126,8 @@ class _Product(torch.autograd.Function):  # type: ignore[misc]
             if ctx.needs_input_grad[0]:
                 d_a = _multiplied(g, _swapped(b), gradients.activation)
             if ctx.needs_input_grad[1]:
-                d_b = _multiplied(_swapped(a), g, gradients.weight)
+                # As `napier train` has it: the incoming gradient is x, the activations are w.
+                d_b = _swapped(_multiplied(_swapped(g), a, gradients.weight))
         if d_a is not None:
             d_a = d_a.sum_to_size(a.shape).to(a.dtype)
         if d_b is not None:
@@ -197,7 +199,14 @@ def linear(
             f"x of shape {tuple(x.shape)} and weight of shape {tuple(weight.shape)} do not match: "
             "give (..., k) and (n, k)"
         )
-    rows = x.reshape(-1, x.shape[-1])
+    if packed is not None and (
+        packed.arithmetic != arithmetic or packed.shape != tuple(weight.shape)
+    ):
+        raise ValueError(
+            f"packed holds weights of shape {packed.shape} under {packed.arithmetic.name}: give "
+            f"{tuple(weight.shape)} under {arithmetic.name}"
+        )
+    rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
     out: torch.Tensor = _Product.apply(rows, weight.t(), arithmetic, gradients, packed)
     out = out.reshape(*x.shape[:-1], weight.shape[0])
     return out if bias is None else out + bias
