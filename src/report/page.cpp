@@ -260,7 +260,7 @@ std::vector<Plot> plots_of(const SweepResults& results, size_t model, size_t sou
   ScatterPlot energy{"Divergence against energy a token (napier cost)",
                      "energy, of the reference's",
                      "mean KL, nats a token",
-                     true,
+                     false,
                      true,
                      {}};
   ScatterPlot speed{"Divergence against speed of this emulation",
@@ -276,11 +276,11 @@ std::vector<Plot> plots_of(const SweepResults& results, size_t model, size_t sou
                            percent_change(of(s, "loss_change_high"))});
     const double kl = of(s, "kl_mean"), low = of(s, "kl_low"), high = of(s, "kl_high");
     const double width = weight_bits(results.subjects[s].detail);
-    if (kl > 0 && !std::isnan(width)) bits.points.push_back({name, width, kl, low, high});
+    if (kl > 0 && !std::isnan(width)) bits.points.push_back({name, width, kl, low, high, s - 1});
     const double joules = of(s, "energy_pj") / of(0, "energy_pj");
-    if (kl > 0 && joules > 0) energy.points.push_back({name, joules, kl, low, high});
+    if (kl > 0 && joules > 0) energy.points.push_back({name, joules, kl, low, high, s - 1});
     const double tokens = of(s, "tokens_per_second");
-    if (kl > 0 && !std::isnan(tokens)) speed.points.push_back({name, tokens, kl, low, high});
+    if (kl > 0 && !std::isnan(tokens)) speed.points.push_back({name, tokens, kl, low, high, s - 1});
   }
   plots.push_back({"change", interval_svg(change)});
   if (!bits.points.empty()) plots.push_back({"bits", scatter_svg(bits)});

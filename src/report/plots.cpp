@@ -250,10 +250,9 @@ std::string scatter_svg(const ScatterPlot& plot) {
   for (const auto& point : plot.points) {
     if (is_shown(point)) labels.keep_free(x.at(point.x), y.at(point.y));
   }
-  for (size_t i = 0; i < plot.points.size(); ++i) {
-    const auto& point = plot.points[i];
+  for (const auto& point : plot.points) {
     if (!is_shown(point)) continue;
-    const char* colour = k_series[i % k_series.size()];
+    const char* colour = k_series[point.series % k_series.size()];
     const double px = x.at(point.x), py = y.at(point.y);
     if (std::isfinite(point.low) && (!plot.log_y || point.low > 0)) {
       svg += fmt::format(

@@ -25,6 +25,7 @@ struct ScatterPlot {
   struct Point {
     std::string name;
     double x = 0, y = 0, low = 0, high = 0;
+    size_t series = 0;  // the same colour in all plots
   };
   std::string title, x_label, y_label;
   bool log_x = false, log_y = false;
