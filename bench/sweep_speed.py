@@ -25,8 +25,8 @@ import tempfile
 import time
 from pathlib import Path
 
-ARITHMETICS = ["bf16", "fp8_e4m3", "fp8_e5m2", "int8", "lmul-m3", "lmul-m4", "lmul-m4-rne", "lmul-m6",
-               "lmul-m7", "lmul-formula-m3", "lmul-formula-m4", "mitchell"]
+ARITHMETICS = ["bf16", "fp8_e4m3", "fp8_e5m2", "int8", "lmul-m3", "lmul-m4", "lmul-m4-rne",
+               "lmul-m6", "lmul-m7", "lmul-formula-m3", "lmul-formula-m4", "mitchell"]
 
 
 def run(command, environment=None):

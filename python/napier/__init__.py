@@ -27,6 +27,7 @@ from napier.model import Model
 from napier.products import PackedWeights, matmul, multiply, pack, quantise
 from napier.results import Table
 from napier.studies import cost, error
+from napier.sweeps import read_sweep
 
 __all__ = [
     "Arithmetic",
@@ -48,6 +49,7 @@ __all__ = [
     "pack",
     "preset_names",
     "quantise",
+    "read_sweep",
     "rounding_names",
     "set_threads",
 ]

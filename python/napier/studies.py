@@ -9,7 +9,7 @@ from typing import Any
 
 from napier import _core
 from napier.model import check_model
-from napier.results import Table
+from napier.results import Drawing, Table
 
 _SHOWN = ("products", "dots", "offsets")
 
@@ -76,9 +76,13 @@ def error(
     )
     details = {key: value for key, value in document.items() if key != show}
     records = [record for entry in document[show] for record in _records_of(entry, show)]
-    axes = {"dots": ("length", "snr_db"), "products": ("arith", "mean_abs")}
     several = len({record["operands"] for record in records}) > 1
-    return Table(records, f"errors of {show}", details, None if several else axes.get(show))
+    drawing = {
+        "products": Drawing("bars", "operands" if several else "arith", "mean_abs"),
+        "dots": Drawing("lines", "length", "snr_db"),
+        "offsets": Drawing("heat", "l", "nmse", "k"),
+    }[show]
+    return Table(records, f"errors of {show}", details, drawing)
 
 
 def _records_of(entry: dict[str, Any], show: str) -> list[dict[str, Any]]:
@@ -142,4 +146,5 @@ def cost(
     details = {key: document[key] for key in ("model", "ctx", "batch", "tile")}
     details["prices"] = prices
     return Table(records, f"cost of a token, {document['model']}", details,
-                 None if by_role else ("arith", "total_pj"))  # fmt: skip
+                 Drawing("stack", "arith", "total_pj", "role") if by_role
+                 else Drawing("bars", "arith", "total_pj"))  # fmt: skip

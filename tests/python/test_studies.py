@@ -106,6 +106,72 @@ def test_plots():
         napier.Table([], "nothing").plot()
 
 
+def test_plots_of_every_kind():
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    several = napier.error(["lmul-m4", "bf16"], ["gaussian", "mantissa"], pairs=4096)
+    bars = several.plot()
+    assert len(bars.patches) == 4 and len(bars.get_legend().get_texts()) == 2
+    assert [label.get_text() for label in bars.get_xticklabels()] == ["gaussian", "mantissa"]
+    assert bars.patches[0].get_height() == several[0]["mean_abs"]
+    assert several.plot(y="bias").patches[0].get_height() == several[0]["bias"]
+
+    dots = napier.error(["lmul-m4"], ["gaussian", "uniform"], "dots", lengths=[16, 64])
+    with pytest.raises(ValueError, match=r"where\(\)"):
+        dots.plot()
+    assert len(dots.where(operands="gaussian").plot().lines) == 1
+
+    offsets = napier.error(operands="gaussian", show="offsets", pairs=4096, keep=[3, 4])
+    heat = offsets.plot()
+    cells = heat.images[0].get_array()
+    assert cells.shape == (2, len({row["l"] for row in offsets}))
+    assert cells[0, 1] == offsets[1]["nmse"]
+
+    roles = napier.cost("mistral-7b", ["f32", "lmul-m4"], by_role=True)
+    stack = roles.plot()
+    top = max(patch.get_y() + patch.get_height() for patch in stack.patches)
+    whole = napier.cost("mistral-7b", ["f32"])[0]["total_pj"]
+    assert top == pytest.approx(whole)
+    with pytest.raises(ValueError, match="no column 'watts'"):
+        roles.plot(y="watts")
+    with pytest.raises(ValueError, match="no column"):
+        roles.where(color="red")
+
+
+def test_a_sweep_is_a_table(napier_command, shared, tmp_path):
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    model, text = (shared(f"data/{name}") for name in
+                   ("models/stories260K.gguf", "text/tinystories.txt"))
+    (tmp_path / "sweep.toml").write_text(f"""models = ["{model}"]
+arithmetics = ["bf16", "int4@block32(f16)" ]
+plans = ["kq-* -> lmul-m4; * -> f32"]
+[[text]]
+path = "{text}"
+name = "stories"
+context = 128
+limit = 12
+""".replace('"int4@block32(f16)"', '"x=bf16/w=int4@row", "lmul-m3"'))
+    database = tmp_path / "results.db"
+    done = napier_command("sweep", tmp_path / "sweep.toml", "--db", database)
+    assert done.returncode == 0, done.stderr
+    table = napier.read_sweep(database)
+    rows = {row["arith"]: row for row in table}
+    assert len(rows) == len(table) == 5 and {row["source"] for row in table} == {"stories"}
+    report = napier_command("report", database, "--format", "json")
+    assert report.returncode == 0, report.stderr
+    assert rows["bf16"]["weight_bits"] == 16 and rows["f32"]["weight_bits"] == 32
+    assert rows["lmul-m3"]["weight_bits"] == 12
+    assert repr(rows["bf16"]["kl_mean"])[:8] in report.stdout
+    points = table.plot()
+    assert len(points.containers) == 5 and points.get_ylabel() == "kl_mean"
+    assert table.plot(x="energy_pj", y="perplexity").get_xlabel() == "energy_pj"
+    with pytest.raises(napier.Error, match="no database of napier sweep"):
+        napier.read_sweep(model)
+    with pytest.raises(FileNotFoundError, match=r"no\.db"):
+        napier.read_sweep("no.db")
+
+
 @pytest.mark.parametrize("call, error, words", [
     (lambda: napier.error("lmul-m99"), napier.ParseError, "lmul-m99"),
     (lambda: napier.error("f32", "cauchy"), napier.Error, "cauchy"),

@@ -1,0 +1,62 @@
+"""The database of `napier sweep` (docs/sweep.md has its schema) as a table."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+from typing import Any
+
+from napier import _core
+from napier.results import Drawing, Table
+
+
+def read_sweep(path: str | os.PathLike[str]) -> Table:
+    """The figures of a sweep, a record for each model, text or task, and arithmetic: a column for
+    each metric, and `weight_bits`, with the scales of its blocks, where one arithmetic is for all.
+
+    plot() draws the divergence against bits a weight; x="energy_pj" and others against these.
+    Raises FileNotFoundError, Error for what is no such database.
+
+        >>> table = napier.read_sweep("results.db")            # doctest: +SKIP
+        >>> axes = table.where(source="stories").plot()        # doctest: +SKIP
+    """
+    name = os.fspath(path)
+    if not os.path.exists(name):
+        raise FileNotFoundError(f"{name}: there is no such file; give a database of napier sweep")
+    try:
+        with sqlite3.connect(f"file:{name}?mode=ro", uri=True) as database:
+            rows = database.execute(
+                """SELECT m.path, s.name, a.name, a.plan, r.metric, r.value FROM result r
+                   JOIN model m ON m.id = r.model JOIN source s ON s.id = r.source
+                   JOIN subject a ON a.id = r.subject ORDER BY r.model, r.source, r.subject"""
+            ).fetchall()
+    except sqlite3.DatabaseError as error:
+        raise _core.Error(f"{name}: is no database of napier sweep: {error}") from error
+    records: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for model, source, arith, plan, metric, value in rows:
+        record = records.setdefault(
+            (model, source, arith),
+            {"model": model, "source": source, "arith": arith, "weight_bits": _weight_bits(plan)},
+        )
+        record[metric] = value
+    return Table(
+        list(records.values()),
+        f"sweep {name}",
+        None,
+        Drawing("points", "weight_bits", "kl_mean", "arith", "kl_low", "kl_high"),
+    )
+
+
+def _weight_bits(plan: str) -> float | None:
+    """Bits that a weight takes under a plan of one arithmetic."""
+    rules = _core.Plan(plan).rules
+    if len({arithmetic.w for _, arithmetic in rules}) != 1:
+        return None
+    operand, *scales = rules[0][1].w.split("@")
+    bits = float(_core.Format(operand.partition(":")[0]).bits)
+    for scale in scales:
+        block = re.match(r"block(\d+)(?:\(([^,:)]*))?", scale)
+        if block is not None:
+            bits += _core.Format(block[2] or "f32").bits / int(block[1])
+    return bits
