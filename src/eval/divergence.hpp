@@ -16,8 +16,8 @@ double log_sum_exp(std::span<const float> logits);
 double kl_divergence(std::span<const float> reference, double reference_norm,
                      std::span<const float> other, double other_norm);
 
-// How sharp the loss of a row of logits is about them, in percent (Keskar et al., 1609.04836, eq. 3,
-// of logits z as "To FP8 and Back Again", 2405.18710, takes it):
+// How sharp the loss of a row of logits is about them, in percent (Keskar et al., 1609.04836, eq.
+// 3, of logits z as "To FP8 and Back Again", 2405.18710, takes it):
 //   100 (max L(z + y) - L(z)) / (1 + L(z)),  |y_i| <= epsilon (|z_i| + 1),
 // where L is the cross-entropy of the target. L falls with the target's logit and rises with every
 // other, so the largest loss is at the corner of the box where the one is least and the others

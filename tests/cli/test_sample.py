@@ -23,8 +23,8 @@ def model(shared):
 
 @pytest.fixture(scope="module")
 def study(napier, model, prompts):
-    done = napier("sample", model, "--prompts", prompts, "--arith", ARITHMETICS, "--temp", "0,0.7,2",
-                  "--top-k", "0,5", "-n", "8,24", "--seed", 7, "--json")
+    done = napier("sample", model, "--prompts", prompts, "--arith", ARITHMETICS, "--temp",
+                  "0,0.7,2", "--top-k", "0,5", "-n", "8,24", "--seed", 7, "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

@@ -169,7 +169,7 @@ TEST(TreatmentsTest, DifferencesSumToTheDenseResult) {
   expect_near(c.under("f32 with delta(1e-6)"), {dense.begin(), dense.end()}, 1e-5);
 }
 
-// What was computed before does not change a row: neither the size of the calls, nor where one ends.
+// What was computed before does not change a row: neither the size of calls, nor where one ends.
 TEST(TreatmentsTest, DifferencesGoOnFromCallToCall) {
   const Case c(12, 6, 40);
   const Rule rule = parse_plan("* -> f32 with delta(0.5)").rules[0];

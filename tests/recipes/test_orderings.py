@@ -141,7 +141,7 @@ def test_small_differences_give_the_dense_result(evaluate, shared):
     assert small["perplexity"] == pytest.approx(dense, rel=1e-4)
     coarse = figures["delta-activations"]
     assert small["kl_mean"] < 1e-6 < coarse["kl_mean"]
-    # Work is skipped where a token's activation, in multiples of theta, is that of the token before.
+    # Work is skipped where a token's activation, in multiples of theta, is the token's before it.
     counts = coarse["matmuls"]
     assert small["matmuls"]["skipped"] < 0.01 * counts["napier"]
     assert 0.01 * counts["napier"] < counts["skipped"] < counts["napier"]
