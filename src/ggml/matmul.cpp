@@ -19,8 +19,8 @@ namespace {
 using Packed = WeightCache::Packed;
 
 // The rows of a matrix that are packed at once: all of them, unless they could not be kept at a
-// byte a weight. Such a matrix (a model's output under a small budget) is packed, multiplied and dropped
-// part by part, so that it is never in memory as a whole.
+// byte a weight. Such a matrix (a model's output under a small budget) is packed, multiplied and
+// dropped part by part, so that it is never in memory as a whole.
 int64_t rows_at_once(const ggml_tensor* w, const MatmulContext& context) {
   const auto& scaling = context.arithmetic.w.scaling;
   const bool splits = context.buffer != 0 && context.treatments.empty() &&
