@@ -2,6 +2,7 @@
 
 #include <llama.h>
 
+#include <algorithm>
 #include <array>
 #include <exception>
 
@@ -66,7 +67,8 @@ std::vector<Token> Model::tokenise(std::string_view text, bool add_special,
                 " bytes; at most 1 GiB can be read");
   }
   const auto length = static_cast<int32_t>(text.size());
-  std::vector<Token> tokens(text.size() / 4 + 16);
+  // A byte may be a token. What does not fit is tokenised again, as a whole.
+  std::vector<Token> tokens(std::min<size_t>(text.size(), 1 << 24) + 16);
   for (;;) {
     int32_t count = 0;
     try {
