@@ -35,9 +35,9 @@ if(TARGET napier)
   file(RELATIVE_PATH private_from_bin "/${CMAKE_INSTALL_BINDIR}" "/${private_dir}")
   set_target_properties(napier PROPERTIES INSTALL_RPATH "$ORIGIN/${private_from_bin}")
   install(TARGETS napier RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}" COMPONENT runtime)
-  set_target_properties(llama ggml ggml-base ggml-cpu PROPERTIES
+  set_target_properties(${napier_llama_libraries} PROPERTIES
                         INSTALL_RPATH "$ORIGIN" PUBLIC_HEADER "")
-  install(TARGETS llama ggml ggml-base ggml-cpu
+  install(TARGETS ${napier_llama_libraries}
           LIBRARY DESTINATION "${private_dir}" COMPONENT runtime NAMELINK_SKIP)
   install(FILES "${napier_llama_source}/LICENSE" DESTINATION "${CMAKE_INSTALL_DOCDIR}"
           RENAME LICENSE.llama.cpp COMPONENT runtime)

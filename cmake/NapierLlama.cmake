@@ -61,7 +61,7 @@ function(napier_add_llama)
   set(GGML_ALL_WARNINGS OFF)
   set(GGML_CCACHE OFF)  # ours is set by NapierFlags
   set(GGML_OPENMP OFF)
-  set(GGML_RPC ON)  # models that outgrow a machine
+  set(GGML_RPC ${NAPIER_BUILD_TESTS})  # the plugin is tested in llama.cpp's RPC server
   set(GGML_RPC_RDMA OFF)
   # No git: the sources would take the commit of the repository around them for their own, and
   # every commit of Napier would recompile ggml.
@@ -76,6 +76,12 @@ function(napier_add_llama)
   endif()
   set(CMAKE_MESSAGE_LOG_LEVEL ERROR)
   add_subdirectory("${napier_llama_source}" "${PROJECT_BINARY_DIR}/llama" EXCLUDE_FROM_ALL SYSTEM)
+  # What a program that links llama.cpp needs at run time.
+  set(libraries llama ggml ggml-base ggml-cpu)
+  if(TARGET ggml-rpc)
+    list(APPEND libraries ggml-rpc)
+  endif()
+  set(napier_llama_libraries ${libraries} PARENT_SCOPE)
 
   # llama.cpp's own test of a backend; their tests folder as a whole would add its tests to ours.
   add_executable(test-backend-ops EXCLUDE_FROM_ALL
