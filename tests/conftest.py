@@ -40,6 +40,21 @@ def napier(build_dir):
 
 
 @pytest.fixture(scope="session")
+def opening(shared, tmp_path_factory):
+    """opening("data/text/a.txt"): the path of how it begins, for tests of a few chunks: what is not
+    evaluated need not be tokenised."""
+    folder = tmp_path_factory.mktemp("openings")
+
+    def cut(name):
+        path = folder / Path(name).name
+        if not path.exists():
+            path.write_bytes(shared(name).read_bytes()[:100_000].rpartition(b"\n")[0])
+        return path
+
+    return cut
+
+
+@pytest.fixture(scope="session")
 def full_tier():
     """True in the long tier (make test-full)."""
     return os.environ.get("NAPIER_TEST_FULL") == "1"

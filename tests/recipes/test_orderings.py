@@ -12,14 +12,14 @@ RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 
 
 @pytest.fixture(scope="module")
-def evaluate(napier, shared):
+def evaluate(napier, opening):
     """evaluate(model, subject...): {name: figures}; what has .toml in it is a recipe."""
 
     def run(model, *subjects, chunks=4, text="data/text/tinystories.txt"):
         arguments = []
         for subject in subjects:
             arguments += ["--plan", RECIPES / subject if ".toml" in subject else subject]
-        done = napier("eval", model, "--text", shared(text), "--chunks", chunks, "--json",
+        done = napier("eval", model, "--text", opening(text), "--chunks", chunks, "--json",
                       *arguments)
         assert done.returncode == 0, done.stderr
         document = json.loads(done.stdout)
@@ -56,7 +56,7 @@ def test_llm_int8_survives_outliers_and_plain_int8_does_not(evaluate, outlier_mo
 
 
 @pytest.fixture(scope="module")
-def computed(napier, shared, tmp_path_factory):
+def computed(napier, shared, opening, tmp_path_factory):
     """computed(recipe, source=text): a copy of stories260K for which the recipe is computed."""
     import shutil
 
@@ -66,7 +66,7 @@ def computed(napier, shared, tmp_path_factory):
     def run(*recipes):
         for recipe in recipes:
             done = napier("quantize", model, "--recipe", RECIPES / recipe, "--calibrate",
-                          shared("data/text/tinystories_train.txt"), "--chunks", 3)
+                          opening("data/text/tinystories_train.txt"), "--chunks", 3)
             assert done.returncode == 0, done.stderr
         return model
 

@@ -21,10 +21,10 @@ def model(shared, tmp_path):
 
 
 @pytest.fixture
-def quantize(napier, shared):
+def quantize(napier, opening):
     def run(model, recipe, *arguments, text=TEXT, chunks=3):
         path = recipe if Path(recipe).is_absolute() else RECIPES / f"{recipe}.toml"
-        done = napier("quantize", model, "--recipe", path, "--calibrate", shared(text), "--chunks",
+        done = napier("quantize", model, "--recipe", path, "--calibrate", opening(text), "--chunks",
                       chunks, "--json", *arguments)
         return done
 
@@ -91,14 +91,14 @@ def test_statistics_are_those_of_the_activations(napier, quantize, model, shared
     assert stored["blk.0.attn_q.weight", "magnitudes"].sum() == 1024 * 64
 
 
-def test_what_was_cut_off_goes_on_to_the_same_end(napier, build_dir, quantize, shared, tmp_path):
+def test_what_was_cut_off_goes_on_to_the_same_end(build_dir, quantize, shared, opening, tmp_path):
     model = Path(shutil.copy(shared("data/models/stories3M.gguf"), tmp_path / "model.gguf"))
     whole = Path(shutil.copy(model, tmp_path / "whole.gguf"))
     target = Path(f"{model}.mobilequant.napier")
     partial = Path(f"{target}.partial")
     process = subprocess.Popen(
         [build_dir / "napier", "quantize", model, "--recipe", RECIPES / "mobilequant.toml",
-         "--calibrate", shared(TEXT), "--chunks", "12"], stdout=subprocess.DEVNULL)
+         "--calibrate", opening(TEXT), "--chunks", "12"], stdout=subprocess.DEVNULL)
     deadline = time.time() + 120
     while time.time() < deadline and process.poll() is None:
         try:
@@ -180,7 +180,7 @@ def test_wrong_requests(napier, quantize, model, shared, tmp_path):
 
 
 @pytest.mark.parametrize("recipe", sorted(p.stem for p in RECIPES.glob("*.toml")))
-def test_every_recipe_runs_or_says_why_not(napier, quantize, model, shared, recipe):
+def test_every_recipe_runs_or_says_why_not(napier, quantize, model, opening, recipe):
     path = RECIPES / f"{recipe}.toml"
     if "[[compute]]" in path.read_text():
         computed = quantize(model, recipe, "--ctx", 64, chunks=1)
@@ -188,7 +188,7 @@ def test_every_recipe_runs_or_says_why_not(napier, quantize, model, shared, reci
             refused(computed, "blocks of", "do not divide")
             return
         assert computed.returncode == 0, computed.stderr
-    done = napier("eval", model, "--text", shared("data/text/tinystories.txt"), "--chunks", 1,
+    done = napier("eval", model, "--text", opening("data/text/tinystories.txt"), "--chunks", 1,
                   "--ctx", 64, "--plan", path)
     if recipe in {"bitmod3", "bitmod4"}:
         refused(done, "blocks of", "do not divide")
@@ -196,12 +196,12 @@ def test_every_recipe_runs_or_says_why_not(napier, quantize, model, shared, reci
         assert done.returncode == 0, done.stderr
 
 
-def test_another_multiplier_goes_on_any_recipe(napier, model, shared):
-    done = napier("eval", model, "--text", shared("data/text/tinystories.txt"), "--chunks", 1,
+def test_another_multiplier_goes_on_any_recipe(napier, model, opening):
+    done = napier("eval", model, "--text", opening("data/text/tinystories.txt"), "--chunks", 1,
                   "--json", "--plan", f"{RECIPES}/llm-int8.toml+lmul")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)["results"][0]
     assert result["arith"] == "llm-int8+lmul"
     assert result["plan"].count("mul=lmul") == 1 and "outliers(6,lmul-f16-rne)" in result["plan"]
-    refused(napier("eval", model, "--text", shared("data/text/tinystories.txt"), "--plan",
+    refused(napier("eval", model, "--text", opening("data/text/tinystories.txt"), "--plan",
                    f"{RECIPES}/llm-int8.toml+lnul"), "lnul")
