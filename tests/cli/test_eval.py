@@ -19,12 +19,12 @@ ROLES = {"attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn
 
 
 @pytest.fixture(scope="module")
-def evaluate(napier, shared):
+def evaluate(napier, shared, opening):
     """evaluate("--arith", "f32", ...): the JSON of napier eval on tinystories."""
 
     def run(*arguments, model="stories260K", chunks=2, threads=1):
         done = napier("eval", shared(f"data/models/{model}.gguf"), "--text",
-                      shared("data/text/tinystories.txt"), "--chunks", chunks, "--threads",
+                      opening("data/text/tinystories.txt"), "--chunks", chunks, "--threads",
                       threads, "--json", *arguments)
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
@@ -103,9 +103,9 @@ def test_recipes(evaluate):
     assert 0 < attention["kl_mean"] < everywhere["kl_mean"]
 
 
-def test_table_csv_and_output_file(napier, shared, tmp_path):
+def test_table_csv_and_output_file(napier, shared, tmp_path, opening):
     base = ["eval", shared("data/models/stories260K.gguf"), "--text",
-            shared("data/text/tinystories.txt"), "--chunks", 1, "--threads", 1,
+            opening("data/text/tinystories.txt"), "--chunks", 1, "--threads", 1,
             "--arith", "lmul-m4"]
     table = napier(*base)
     assert table.returncode == 0 and "lmul-m4" in table.stdout and "element-wise" in table.stdout
@@ -118,9 +118,9 @@ def test_table_csv_and_output_file(napier, shared, tmp_path):
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_a_context_longer_than_trained_is_a_warning(napier, shared):
+def test_a_context_longer_than_trained_is_a_warning(napier, shared, opening):
     done = napier("eval", shared("data/models/stories260K.gguf"), "--text",
-                  shared("data/text/tinystories.txt"), "--chunks", 1, "--threads", 1, "--arith",
+                  opening("data/text/tinystories.txt"), "--chunks", 1, "--threads", 1, "--arith",
                   "f32", "--ctx", 1024, "--json")
     assert done.returncode == 0 and "512" in done.stderr and json.loads(done.stdout)["ctx"] == 1024
 
@@ -135,7 +135,8 @@ def test_a_full_disk_is_not_the_requests_fault(napier, shared):
 
 # stories3M has rows long enough for k-quants; the tensors of other lengths get another type.
 @pytest.mark.parametrize("kind", ["Q8_0", "Q4_K_M"])
-def test_a_quantised_model_is_its_dequantised_weights(napier, shared, build_dir, tmp_path, kind):
+def test_a_quantised_model_is_its_dequantised_weights(napier, shared, opening, build_dir, tmp_path,
+                                                      kind):
     quantize = build_dir / "bin" / "llama-quantize"
     if not quantize.exists():
         pytest.skip(f"SKIPPED: needs {quantize} (target napier_llama_tools)")
@@ -146,7 +147,7 @@ def test_a_quantised_model_is_its_dequantised_weights(napier, shared, build_dir,
     assert whole.stat().st_size > 3 * small.stat().st_size
     documents = []
     for model in [small, whole]:
-        done = napier("eval", model, "--text", shared("data/text/tinystories.txt"), "--chunks", 1,
+        done = napier("eval", model, "--text", opening("data/text/tinystories.txt"), "--chunks", 1,
                       "--arith", "lmul-m4", "--json")
         assert done.returncode == 0, done.stderr
         document = without_speed(json.loads(done.stdout))
@@ -156,13 +157,13 @@ def test_a_quantised_model_is_its_dequantised_weights(napier, shared, build_dir,
     assert documents[0]["results"][0]["coverage"] == 1
 
 
-def test_output_follows_links_and_keeps_the_mode(napier, shared, tmp_path):
+def test_output_follows_links_and_keeps_the_mode(napier, shared, tmp_path, opening):
     real, link = tmp_path / "real.json", tmp_path / "link.json"
     real.write_text("old")
     real.chmod(0o600)
     link.symlink_to(real)
     done = napier("eval", shared("data/models/stories260K.gguf"), "--text",
-                  shared("data/text/tinystories.txt"), "--chunks", 1, "--arith", "f32", "--json",
+                  opening("data/text/tinystories.txt"), "--chunks", 1, "--arith", "f32", "--json",
                   "--output", link)
     assert (done.returncode, done.stdout) == (0, "")
     assert link.is_symlink()
@@ -171,9 +172,9 @@ def test_output_follows_links_and_keeps_the_mode(napier, shared, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link.json", "real.json"]
 
 
-def test_a_perplexity_that_is_no_number_fails(napier, shared):
+def test_a_perplexity_that_is_no_number_fails(napier, shared, opening):
     done = napier("eval", shared("data/models/stories260K.gguf"), "--text",
-                  shared("data/text/tinystories.txt"), "--chunks", 1, "--arith",
+                  opening("data/text/tinystories.txt"), "--chunks", 1, "--arith",
                   "bf16,w=e8m0:inf", "--json")
     assert done.returncode == 1
     assert "w=e8m0:inf: the perplexity is not a finite number" in done.stderr

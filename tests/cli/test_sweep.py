@@ -44,10 +44,10 @@ def dump(path):
 
 
 @pytest.fixture(scope="module")
-def spec(tmp_path_factory, shared):
+def spec(tmp_path_factory, shared, opening):
     path = tmp_path_factory.mktemp("sweep") / "sweep.toml"
     path.write_text(SPEC.format(model=shared("data/models/stories260K.gguf"),
-                                text=shared("data/text/tinystories.txt"),
+                                text=opening("data/text/tinystories.txt"),
                                 piqa=shared("data/tasks/commonsense/piqa.test.json")))
     return path
 
@@ -60,10 +60,10 @@ def undisturbed(napier, spec):
     return path, json.loads(done.stdout)
 
 
-def test_results_are_those_of_eval_and_tasks(napier, shared, undisturbed):
+def test_results_are_those_of_eval_and_tasks(napier, shared, undisturbed, opening):
     _, document = undisturbed
     values = {(v["source"], v["subject"], v["metric"]): v["value"] for v in document["results"]}
-    model, text = shared("data/models/stories260K.gguf"), shared("data/text/tinystories.txt")
+    model, text = shared("data/models/stories260K.gguf"), opening("data/text/tinystories.txt")
     for source, more in [(0, ("--chunks", 12)), (1, ("--chunks", 4, "--separator", r"\n\n\n"))]:
         done = napier("eval", model, "--text", text, "--ctx", 64, *more, "--arith", "bf16,lmul-m4",
                       "--plan", "kq-* -> lmul-m4; * -> f32", "--json")
@@ -210,7 +210,7 @@ def test_a_lost_rank_is_a_sentence_and_nothing_is_lost(build_dir, spec, undistur
     assert dump(path) == dump(undisturbed[0])
 
 
-def test_what_cannot_be_done_is_said(napier, spec, undisturbed, tmp_path, shared):
+def test_what_cannot_be_done_is_said(napier, spec, undisturbed, tmp_path, shared, opening):
     def run(spec, database, **options):
         done = napier("sweep", spec, "--db", database, "--threads", 1, **options)
         assert done.stdout == "" and done.stderr.startswith("napier: "), (done.stdout, done.stderr)
@@ -228,7 +228,7 @@ def test_what_cannot_be_done_is_said(napier, spec, undisturbed, tmp_path, shared
     assert code == 2 and "holds another sweep" in line
     text = tmp_path / "text.txt"
     text.write_text("Once there was a dog. " * 200)
-    changing = edited(str(shared("data/text/tinystories.txt")), str(text))
+    changing = edited(str(opening("data/text/tinystories.txt")), str(text))
     database = tmp_path / "changing.db"
     assert napier("sweep", changing, "--db", database, "--threads", 1).returncode == 0
     text.write_text("Once there was a cat. " * 200)
@@ -251,7 +251,7 @@ def test_what_cannot_be_done_is_said(napier, spec, undisturbed, tmp_path, shared
     connection.execute("ROLLBACK")
     connection.close()
     assert code == 1 and "locked by another process" in line
-    code, line = run(spec, shared("data/text/tinystories.txt"))
+    code, line = run(spec, opening("data/text/tinystories.txt"))
     assert code == 2 and "is read as an input" in line
     foreign = tmp_path / "foreign.db"
     connection = sqlite3.connect(foreign)

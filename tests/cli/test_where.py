@@ -8,10 +8,10 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def where(napier, shared):
+def where(napier, shared, opening):
     def run(*arguments):
         return napier("where", shared("data/models/stories260K.gguf"), "--text",
-                      shared("data/text/tinystories.txt"), "--ctx", 32, "--chunks", 1,
+                      opening("data/text/tinystories.txt"), "--ctx", 32, "--chunks", 1,
                       "--threads", 1, *arguments)
     return run
 

@@ -63,13 +63,13 @@ def check(document, folder, units):
 
 
 @pytest.fixture(scope="module")
-def evaluated(napier, shared, tmp_path_factory):
+def evaluated(napier, shared, tmp_path_factory, opening):
     """evaluated(..., model=PATH, text=PATH): (JSON, folder of logits) of a run on tinystories."""
 
     def run(*arguments, model=None, text=None):
         folder = tmp_path_factory.mktemp("logits") / "new"
         done = napier("eval", model or shared("data/models/stories260K.gguf"), "--text",
-                      text or shared("data/text/tinystories.txt"), "--json", "--logits", folder,
+                      text or opening("data/text/tinystories.txt"), "--json", "--logits", folder,
                       *arguments)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout), folder
