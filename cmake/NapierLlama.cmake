@@ -106,4 +106,7 @@ napier_add_llama()
 # The unmodified programs that the tests run with our plugin.
 add_custom_target(napier_llama_tools)
 add_dependencies(napier_llama_tools llama-cli llama-completion llama-perplexity llama-server
-                 llama-bench llama-quantize test-backend-ops ggml-rpc-server)
+                 llama-bench llama-quantize test-backend-ops)
+if(TARGET ggml-rpc-server)
+  add_dependencies(napier_llama_tools ggml-rpc-server)
+endif()
