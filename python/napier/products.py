@@ -113,9 +113,7 @@ def matmul(
     m, k, n = left.shape[-2], left.shape[-1], right.shape[-1]
     shape = (*batch, *(() if row else (m,)), *(() if column else (n,)))
     target = _target(out, shape, dtype)
-    # Results come before all operands are read.
-    overlaps = any(np.may_share_memory(target, operand) for operand in (left, right))
-    written = np.empty(shape, np.float32) if overlaps else target
+    written = _apart(target, left, right)
     if target.size and k:
         _core.matmul(
             arithmetic,
@@ -125,7 +123,7 @@ def matmul(
         )
     else:
         written[...] = 0
-    if overlaps:
+    if written is not target:
         target[...] = written
     return result(target, dtype) if shape or out is not None else result(target, dtype)[()]
 
@@ -143,6 +141,13 @@ def _target(out: Any, shape: tuple[int, ...], dtype: Any) -> NDArray[np.float32]
     if not out.flags.c_contiguous or not out.flags.writeable:
         raise ValueError("out must be writeable and contiguous in C order")
     return out
+
+
+def _apart(target: NDArray[np.float32], *operands: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Where results may be written before all operands are read: the target, or, where it shares
+    memory with one of them, an array of its own."""
+    shares = any(np.may_share_memory(target, operand) for operand in operands)
+    return np.empty(target.shape, np.float32) if shares else target
 
 
 class PackedWeights:
@@ -183,10 +188,9 @@ class PackedWeights:
             raise ValueError(f"x of shape {x32.shape} must have a last dimension of {k}")
         target = _target(out, (*x32.shape[:-1], n), dtype)
         if target.size:
-            overlaps = np.may_share_memory(target, x32)
-            written = np.empty(target.shape, np.float32) if overlaps else target
+            written = _apart(target, x32)
             self._weights.multiply(x32.reshape(-1, k), written)
-            if overlaps:
+            if written is not target:
                 target[...] = written
         return result(target, dtype)
 

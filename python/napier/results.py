@@ -107,6 +107,13 @@ class Table(Sequence[Record]):
         groups: dict[Any, list[dict[str, Any]]] = {}
         for record in self._records:
             groups.setdefault(record[d.group], []).append(record)
+        if d.style in ("lines", "heat"):
+            for name, rows in groups.items():
+                if len({r[d.x] for r in rows}) < len(rows):
+                    raise ValueError(
+                        f"{self.title}: several records of {d.group} {name} have the same {d.x}: "
+                        "take one kind by where()"
+                    )
         getattr(self, f"_draw_{d.style}")(ax, d, groups)
         ax.set_xlabel(d.x)
         ax.set_ylabel(d.group if d.style == "heat" else d.y)
@@ -115,11 +122,6 @@ class Table(Sequence[Record]):
 
     def _draw_lines(self, ax: Axes, d: Drawing, groups: dict[Any, list[dict[str, Any]]]) -> None:
         for name, rows in groups.items():
-            if len({r[d.x] for r in rows}) < len(rows):
-                raise ValueError(
-                    f"{self.title}: several records of {name} have the same {d.x}: take one kind "
-                    "by where()"
-                )
             ax.plot([r[d.x] for r in rows], [r[d.y] for r in rows], marker="o", label=str(name))
         ax.set_xscale("log", base=2)
         ax.legend()
@@ -167,13 +169,7 @@ class Table(Sequence[Record]):
         cells = [[math.nan] * len(columns) for _ in groups]
         for row, records in enumerate(groups.values()):
             for record in records:
-                column = columns.index(record[d.x])
-                if not math.isnan(cells[row][column]):
-                    raise ValueError(
-                        f"{self.title}: several records have {d.x} {record[d.x]} and {d.group} "
-                        f"{record[d.group]}: take one kind by where()"
-                    )
-                cells[row][column] = record[d.y]
+                cells[row][columns.index(record[d.x])] = record[d.y]
         image = ax.imshow(cells, aspect="auto")
         ax.set_xticks(range(len(columns)), [str(column) for column in columns])
         ax.set_yticks(range(len(groups)), [str(name) for name in groups])

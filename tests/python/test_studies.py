@@ -144,14 +144,14 @@ def test_a_sweep_is_a_table(napier_command, shared, tmp_path):
     model, text = (shared(f"data/{name}") for name in
                    ("models/stories260K.gguf", "text/tinystories.txt"))
     (tmp_path / "sweep.toml").write_text(f"""models = ["{model}"]
-arithmetics = ["bf16", "int4@block32(f16)" ]
+arithmetics = ["bf16", "x=bf16/w=int4@row", "lmul-m3"]
 plans = ["kq-* -> lmul-m4; * -> f32"]
 [[text]]
 path = "{text}"
 name = "stories"
 context = 128
 limit = 12
-""".replace('"int4@block32(f16)"', '"x=bf16/w=int4@row", "lmul-m3"'))
+""")
     database = tmp_path / "results.db"
     done = napier_command("sweep", tmp_path / "sweep.toml", "--db", database)
     assert done.returncode == 0, done.stderr

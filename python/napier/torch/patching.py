@@ -122,8 +122,8 @@ class Patch:
         try:
             with ExitStack() as modes:
                 if outermost or _active() is not self:
-                    _patches().append(self)
-                    modes.callback(_patches().pop)
+                    _threads.patches.append(self)
+                    modes.callback(_threads.patches.pop)
                     modes.enter_context(_Watch(self))
                     modes.enter_context(_Interception(self))
                 yield
@@ -479,6 +479,8 @@ _OPERANDS = {
 
 def _arguments(ours: Callable[..., Any], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Keywords as ours has them. `input` is the first operand of what adds nothing."""
+    if not kwargs:
+        return {}
     names = inspect.signature(ours).parameters
     renamed = {}
     for name, value in kwargs.items():
@@ -571,10 +573,6 @@ class _Threads(threading.local):
 _threads = _Threads()
 
 
-def _patches() -> list[Patch]:
-    return _threads.patches
-
-
 def _active() -> Patch | None:
     return _threads.patches[-1] if _threads.patches else None
 
@@ -595,12 +593,12 @@ def _keeping_its_place(function: Callable[..., Any]) -> Callable[..., Any]:
     patch = _active()
     if patch is None:
         return function
-    places: list[_Place] = patch._local.stack
-    kept = [copy.copy(place) for place in places]
+    here = patch._place()
+    kept = [copy.copy(place) for place in patch._local.stack]
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
-        if _active() is patch and patch._place() is places[-1:][0]:
+        if _active() is patch and patch._place() is here:
             return function(*args, **kwargs)
         with patch._inside(*(copy.copy(place) for place in kept)):
             return function(*args, **kwargs)
@@ -717,21 +715,11 @@ class _Forward:
         module = memo.get(id(self._module))
         if module is None:
             raise TypeError("a patched model's forward was copied without the model")
-        made = copy.copy(self)
+        # The copy has no attributes yet: its forward is that of its class.
+        made = _Forward(self._patch, module, self._path)
         own = self._module.__dict__.get(_FORWARD)
-        made.__dict__ = self.__dict__ | {
-            "_module": module,
-            "_original": (
-                functools.partial(type(module).forward, module)
-                if own is None
-                else copy.deepcopy(own, memo)
-            ),
-        }
-        return made
-
-    def __copy__(self) -> _Forward:
-        made = object.__new__(_Forward)
-        made.__dict__ = dict(self.__dict__)
+        if own is not None:
+            made._original = copy.deepcopy(own, memo)
         return made
 
     def __reduce__(self) -> Any:
