@@ -9,6 +9,7 @@
 
 #include "napier/error.hpp"
 #include "numerics/input_file.hpp"
+#include "numerics/toml_text.hpp"
 
 namespace napier {
 namespace {
@@ -163,6 +164,7 @@ const Price* PriceTable::find(const PriceKey& key) const {
 }
 
 PriceTable parse_price_table(std::string_view text, const std::string& where) {
+  refuse_beyond_ascii(text, where);
   toml::table document;
   try {
     document = toml::parse(text);

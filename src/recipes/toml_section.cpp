@@ -5,11 +5,13 @@
 
 #include "numerics/cursor.hpp"
 #include "numerics/input_file.hpp"
+#include "numerics/toml_text.hpp"
 
 namespace napier {
 
 toml::table read_toml(const std::string& path, const std::string& what) {
   const std::string content = read_input_file(path, what, k_settings_limit);
+  refuse_beyond_ascii(content, path);
   try {
     return toml::parse(content, path);
   } catch (const toml::parse_error& problem) {
