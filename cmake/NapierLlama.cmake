@@ -76,6 +76,13 @@ function(napier_add_llama)
   endif()
   set(CMAKE_MESSAGE_LOG_LEVEL ERROR)
   add_subdirectory("${napier_llama_source}" "${PROJECT_BINARY_DIR}/llama" EXCLUDE_FROM_ALL SYSTEM)
+  # What the tests run needs no speed outside llama.cpp's libraries, but half the time to compile.
+  foreach(target llama-common mtmd cpp-httplib server-context llama-server-impl llama-cli-impl
+          llama-completion-impl llama-quantize-impl)
+    if(TARGET ${target})
+      target_compile_options(${target} PRIVATE -O1)
+    endif()
+  endforeach()
   # What a program that links llama.cpp needs at run time.
   set(libraries llama ggml ggml-base ggml-cpu)
   if(TARGET ggml-rpc)
@@ -87,6 +94,7 @@ function(napier_add_llama)
   add_executable(test-backend-ops EXCLUDE_FROM_ALL
                  "${napier_llama_source}/tests/test-backend-ops.cpp")
   target_link_libraries(test-backend-ops PRIVATE llama llama-common)
+  target_compile_options(test-backend-ops PRIVATE -O1)
   target_compile_features(test-backend-ops PRIVATE cxx_std_17)
   set_target_properties(test-backend-ops PROPERTIES
                         RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin")

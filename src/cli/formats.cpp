@@ -43,11 +43,7 @@ std::string shape_text(const Format& format) {
 std::string range_text(const Parameter& parameter) {
   if (parameter.intern != nullptr) return "PATH";
   if (parameter.words.empty()) return fmt::format("{}..{}", parameter.min, parameter.max);
-  std::string text;
-  for (const std::string_view word : parameter.words) {
-    text += (text.empty() ? "" : "|") + std::string(word);
-  }
-  return text;
+  return fmt::format("{}", fmt::join(parameter.words, "|"));
 }
 
 void print_tables() {

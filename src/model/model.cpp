@@ -21,6 +21,38 @@ std::string reason(std::string message) {
   return message.empty() ? "it gives no reason" : printable(message);
 }
 
+// Whether a text may be cut before any newline, and the parts tokenised alone: by SentencePiece's
+// rule of merging neighbours, where no token has a newline beside other characters, nothing is
+// added at the end, and no token is looked for in the text before the merging.
+bool lines_are_apart(const llama_vocab* vocabulary) {
+  if (llama_vocab_type(vocabulary) != LLAMA_VOCAB_TYPE_SPM || llama_vocab_get_add_eos(vocabulary)) {
+    return false;
+  }
+  for (Token token = 0; token < llama_vocab_n_tokens(vocabulary); ++token) {
+    const std::string_view text = llama_vocab_get_text(vocabulary, token);
+    if (text.size() > 1 && text.find('\n') != text.npos) return false;
+    if (llama_vocab_get_attr(vocabulary, token) & LLAMA_TOKEN_ATTR_USER_DEFINED) return false;
+  }
+  return true;
+}
+
+// The next newline from `begin` on that no character before it takes in, else the text's end: of
+// what is no UTF-8, llama.cpp lets the leading byte decide how many bytes are one character.
+size_t next_cut(std::string_view text, size_t begin) {
+  for (;;) {
+    const size_t cut = text.find('\n', begin);
+    if (cut == text.npos) return text.size();
+    bool taken = false;
+    for (size_t back = 1; back < 4 && back <= cut; ++back) {
+      const auto byte = static_cast<unsigned char>(text[cut - back]);
+      const size_t length = byte < 0xC0 ? 1 : byte < 0xE0 ? 2 : byte < 0xF0 ? 3 : 4;
+      taken |= length > back;
+    }
+    if (!taken) return cut;
+    begin = cut + 1;
+  }
+}
+
 }  // namespace
 
 void Model::Deleter::operator()(llama_model* model) const { llama_model_free(model); }
@@ -60,12 +92,8 @@ Token Model::bos() const { return llama_vocab_bos(vocabulary()); }
 Token Model::eos() const { return llama_vocab_eos(vocabulary()); }
 bool Model::ends_generation(Token token) const { return llama_vocab_is_eog(vocabulary(), token); }
 
-std::vector<Token> Model::tokenise(std::string_view text, bool add_special,
-                                   bool parse_special) const {
-  if (text.size() > INT32_MAX / 2) {
-    throw Error("the text has " + std::to_string(text.size()) +
-                " bytes; at most 1 GiB can be read");
-  }
+std::vector<Token> Model::tokenise_whole(std::string_view text, bool add_special,
+                                         bool parse_special) const {
   const auto length = static_cast<int32_t>(text.size());
   // A byte may be a token. What does not fit is tokenised again, as a whole.
   std::vector<Token> tokens(std::min<size_t>(text.size(), 1 << 24) + 16);
@@ -84,6 +112,32 @@ std::vector<Token> Model::tokenise(std::string_view text, bool add_special,
     if (count == INT32_MIN) throw Error("the text gives more tokens than can be counted");
     tokens.resize(static_cast<size_t>(-static_cast<int64_t>(count)));
   }
+}
+
+std::vector<Token> Model::tokenise(std::string_view text, bool add_special,
+                                   bool parse_special) const {
+  if (text.size() > INT32_MAX / 2) {
+    throw Error("the text has " + std::to_string(text.size()) +
+                " bytes; at most 1 GiB can be read");
+  }
+  // SentencePiece's merges are drawn from one queue, which parts of a long text keep in the cache.
+  constexpr size_t k_part = 1 << 13;
+  if (text.size() < 2 * k_part || parse_special || !lines_are_apart(vocabulary())) {
+    return tokenise_whole(text, add_special, parse_special);
+  }
+  // What llama.cpp puts before any text, as a space.
+  const size_t prefix =
+      2 * tokenise_whole("\n", false, false).size() - tokenise_whole("\n\n", false, false).size();
+  std::vector<Token> tokens;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = next_cut(text, begin + k_part);
+    const std::vector<Token> part =
+        tokenise_whole(text.substr(begin, end - begin), add_special && begin == 0, false);
+    tokens.insert(tokens.end(), part.begin() + static_cast<long>(begin == 0 ? 0 : prefix),
+                  part.end());
+    begin = end;
+  }
+  return tokens;
 }
 
 std::string Model::piece(Token token) const {

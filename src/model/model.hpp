@@ -40,6 +40,9 @@ class Model {
   std::string piece(Token token) const;
 
  private:
+  std::vector<Token> tokenise_whole(std::string_view text, bool add_special,
+                                    bool parse_special) const;
+
   struct Deleter {
     void operator()(llama_model* model) const;
   };

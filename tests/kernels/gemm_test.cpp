@@ -366,25 +366,12 @@ void on_every_target(const std::function<void()>& body) {
   }
 }
 
-// Under sanitizers, where all of it takes minutes, a third for each instruction set, another third
-// for the next.
-std::vector<std::string> in_turn(const std::vector<std::string>& all, size_t turn) {
-#ifdef __SANITIZE_ADDRESS__
-  std::vector<std::string> some;
-  for (size_t i = turn % 3; i < all.size(); i += 3) some.push_back(all[i]);
-  return some;
-#else
-  static_cast<void>(turn);
-  return all;
-#endif
-}
-
 TEST(Gemm, KernelsGiveTheReferencesBits) {
-  check_all(arithmetics(), k_ragged, 1, test::full_tier() ? 20 : 1);
+  check_all(test::in_turn(arithmetics(), 0), k_ragged, 1, test::full_tier() ? 20 : 1);
 }
 
 TEST(Gemm, KernelsGiveTheReferencesBitsForScaledOperands) {
-  check_all(in_turn(scaled_arithmetics(), 0), {32, 96, 160}, 2, test::full_tier() ? 20 : 2);
+  check_all(test::in_turn(scaled_arithmetics(), 0), {32, 96, 160}, 2, test::full_tier() ? 20 : 2);
 }
 
 TEST(Gemm, KernelsGiveTheReferencesBitsForPresetsWithBlocks) {
@@ -399,8 +386,8 @@ TEST(Gemm, KernelsGiveTheReferencesBitsOnEveryInstructionSet) {
   size_t targets = 0;
   on_every_target([&] {
     ++targets;
-    check_all(in_turn(arithmetics(), targets), k_ragged, 3, test::full_tier() ? 5 : 1);
-    check_all(in_turn(scaled_arithmetics(), targets), {32, 96}, 4, 1);
+    check_all(test::in_turn(arithmetics(), targets), k_ragged, 3, test::full_tier() ? 5 : 1);
+    check_all(test::in_turn(scaled_arithmetics(), targets), {32, 96}, 4, 1);
   });
   EXPECT_GE(targets, 2U);
 }
