@@ -120,8 +120,30 @@ void HardwareOptions::check() const {
   }
 }
 
+// Codes of weights with the list that their group, here a row of a block, has taken.
+Stimulus listed_weights(const HardwareUnit& unit, const std::vector<OperandBlock>& blocks,
+                        size_t count) {
+  Operand operand = unit.arithmetic().w;
+  operand.scaling = {ScaleLevel{.granularity = Granularity::row}};
+  const Codebook& book = *operand.cast.format.codebook;
+  Stimulus stimulus;
+  for (const OperandBlock& block : blocks) {
+    const std::vector<Group> groups =
+        choose_groups(operand, block.w_rows(), block.k, block.w.data());
+    for (size_t i = 0; i < groups.size() && stimulus.size() < count; ++i) {
+      if (!std::isfinite(block.w[i])) continue;
+      const auto list = static_cast<size_t>(groups[i].alternative);
+      const Codebook& taken = book.alternatives().empty() ? book : *book.alternatives()[list];
+      const Dyadic value = Dyadic::from_double(double{block.w[i]} / double{groups[i].scale});
+      stimulus.add(list, taken.encode(value, operand.cast.rounding, 0), 0);
+    }
+  }
+  return stimulus;
+}
+
 Stimulus operations_of(const std::string& arith, const HardwareUnit& unit,
                        const std::vector<OperandBlock>& blocks, size_t count) {
+  if (unit.kind() == UnitKind::terms) return listed_weights(unit, blocks, count);
   const bool is_integer = unit.is_integer();
   const int bits = is_integer ? std::stoi(arith.substr(3)) : 0;
   const Arithmetic& arithmetic = unit.arithmetic();

@@ -175,7 +175,7 @@ void add_units(CLI::App& command, HwArguments& arguments, const char* arith_help
   command.add_option("--arith", arguments.arithmetics, arith_help)->required()->type_name("LIST");
   command
       .add_option("--unit", arguments.kinds,
-                  "kinds of unit: raw, same, wide, step, dot, add, convert, round")
+                  "kinds of unit: raw, same, wide, step, dot, add, convert, round, terms")
       ->type_name("LIST")
       ->capture_default_str();
   add_pipelined(command, arguments);

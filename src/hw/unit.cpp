@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <charconv>
 #include <cmath>
 #include <functional>
@@ -28,7 +29,12 @@ constexpr std::array k_kinds = {
     KindName{UnitKind::raw, "raw"},         KindName{UnitKind::same, "same"},
     KindName{UnitKind::wide, "wide"},       KindName{UnitKind::step, "step"},
     KindName{UnitKind::dot, "dot"},         KindName{UnitKind::add, "add"},
-    KindName{UnitKind::convert, "convert"}, KindName{UnitKind::round, "round"}};
+    KindName{UnitKind::convert, "convert"}, KindName{UnitKind::round, "round"},
+    KindName{UnitKind::terms, "terms"}};
+
+// What a bit-serial unit's element takes of a weight at a time: a sign and a power of two from 2^-2
+// to 2^4, or zero.
+constexpr Format k_term{3, 0, 3, Specials::none};  // e3m0none
 
 [[noreturn]] void refuse(const std::string& what) { throw Error("no circuit is made for " + what); }
 
@@ -73,6 +79,13 @@ Format wide_format(int low, int high, int mantissa) {
   format.exponent_bits = 2;
   while ((1 << format.exponent_bits) - 2 < high + format.bias) ++format.exponent_bits;
   return format;
+}
+
+// The lists of which each group of numbers of this format takes one.
+std::vector<const Codebook*> lists_of(const Format& format) {
+  const auto alternatives = format.codebook->alternatives();
+  if (alternatives.empty()) return {format.codebook};
+  return {alternatives.begin(), alternatives.end()};
 }
 
 std::string word(std::string text) {
@@ -286,8 +299,9 @@ UnitKind parse_unit_kind(std::string_view text) {
   for (const KindName& entry : k_kinds) {
     if (entry.name == text) return entry.kind;
   }
-  throw Error("'" + std::string(text) +
-              "' is no kind of unit: give raw, same, wide, step, dot, add, convert or round");
+  throw Error(
+      "'" + std::string(text) +
+      "' is no kind of unit: give raw, same, wide, step, dot, add, convert, round or terms");
 }
 
 HardwareUnit::HardwareUnit(const Arithmetic& arithmetic, UnitKind kind, Timing timing)
@@ -295,6 +309,10 @@ HardwareUnit::HardwareUnit(const Arithmetic& arithmetic, UnitKind kind, Timing t
   arithmetic_.multiplier = arithmetic.resolved_multiplier();
   name_ = word(display_name(arithmetic)) + "_" + std::string(unit_kind_name(kind)) +
           (timing == Timing::pipelined ? "_pipelined" : "");
+  if (kind == UnitKind::terms) {
+    build_terms();
+    return;
+  }
   check_format(arithmetic_.x.cast.format, "x");
   if (!is_power(arithmetic_.w.cast.format) ||
       arithmetic_.multiplier.form().kind != ProductForm::Kind::exact) {
@@ -589,6 +607,55 @@ void HardwareUnit::build_round(int bits) {
       encoder("number", out_, bits - 1, width));
 }
 
+// BitMoD (HPCA 2025, arXiv 2411.11745) has one such encoder for a column of elements; two terms
+// make each number of its lists of 3 and 4 bits.
+void HardwareUnit::build_terms() {
+  const Format& w = arithmetic_.w.cast.format;
+  if (!w.is_listed() || w.codebook->bits() > 8) {
+    refuse(name_ + ": terms are of weights in a list of at most 2^8 numbers, as bitmod4");
+  }
+  const std::vector<const Codebook*> lists = lists_of(w);
+  const double least = to_double(k_term.min_positive());
+  const double most = std::ldexp(1.0, k_term.max_exponent());
+  for (const Codebook* list : lists) {
+    for (const double value : list->values()) {
+      const double units = std::abs(value) / least;
+      if (units != std::floor(units) || units >= 2 * most / least) {
+        refuse(fmt::format("{}: {:g} of {} is no sum of powers of two from {:g} to {:g}", name_,
+                           value, list->name(), least, most));
+      }
+      terms_ = std::max(terms_, std::popcount(static_cast<uint64_t>(units)));
+    }
+  }
+  x_bits_ = std::max(1, static_cast<int>(std::bit_width(lists.size() - 1)));
+  w_bits_ = w.codebook->bits();
+  out_bits_ = terms_ * k_term.bits();
+  std::string text =
+      fmt::format("  reg [{}:0] result;\n  always @* case ({{x_held, w_held}})\n", out_bits_ - 1);
+  for (uint64_t list = 0; list < lists.size(); ++list) {
+    for (uint64_t code = 0; code < uint64_t{1} << w_bits_; ++code) {
+      text += fmt::format("    {}'d{}: result = {}'d{};\n", x_bits_ + w_bits_,
+                          list << w_bits_ | code, out_bits_, terms_of(list, code));
+    }
+  }
+  verilog_ = module(text + fmt::format("    default: result = {}'d0;\n  endcase\n", out_bits_));
+}
+
+uint64_t HardwareUnit::terms_of(uint64_t list, uint64_t code) const {
+  const std::vector<const Codebook*> lists = lists_of(arithmetic_.w.cast.format);
+  if (list >= lists.size()) return 0;
+  Dyadic rest = lists[list]->decode(code);
+  uint64_t terms = 0;
+  for (int term = 0; term < terms_ && rest.significand != 0; ++term) {
+    const Dyadic largest = Dyadic::make(rest.negative, 1, rest.exponent);
+    terms |= k_term.encode(largest, Rounding::nearest_even, Overflow::saturate)
+             << (term * k_term.bits());
+    // What is below the top bit.
+    rest = Dyadic::make(rest.negative, rest.significand << 1 >> 1, rest.exponent - 63);
+  }
+  return terms;
+}
+
 HardwareUnit HardwareUnit::integer(int bits, UnitKind kind, Timing timing) {
   if (bits < 2 || bits > 16) refuse("integers of " + std::to_string(bits) + " bits: 2 to 16");
   const bool sums = kind == UnitKind::step || kind == UnitKind::dot;
@@ -671,6 +738,7 @@ uint64_t HardwareUnit::evaluate(std::span<const uint64_t> x, std::span<const uin
   }
   const Format& out = out_.format;
   if (kind_ == UnitKind::convert) return out_.encode(k_f32.decode(x[0]));
+  if (kind_ == UnitKind::terms) return terms_of(x[0], w[0]);
   if (kind_ == UnitKind::round) {
     const uint64_t sign = uint64_t{1} << (x_bits_ - 1);
     const uint64_t code = x[0] & (sign | (sign - 1));

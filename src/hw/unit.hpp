@@ -22,6 +22,8 @@ enum class UnitKind : uint8_t {
   add,  // two numbers of the accumulator's format, into it
   convert,  // an f32 into x's format
   round,    // a fixed-point sum, read out: into f32
+  terms,    // a weight's code, of a list of numbers, into the powers of two whose sum it is, the
+            // largest lowest: what a bit-serial unit's elements take one a cycle
 };
 
 std::string_view unit_kind_name(UnitKind kind);
@@ -32,9 +34,10 @@ enum class Timing : uint8_t {
   pipelined,  // registers before and after, and between multiplier, alignment, addition
 };
 
-// One Verilog file whose top module is `unit`: inputs x, w (unused by convert and round) of all
-// lanes, the first lane lowest, and, for a step and a dot, sum; the output is out; of a pipelined
-// one clock, with a new operation every cycle. Codes are Format's, of integers two's complement.
+// One Verilog file whose top module is `unit`: inputs x (of terms, which of the lists w's group has
+// taken) and w (unused by convert and round) of all lanes, the first lane lowest, and, for a step
+// and a dot, sum; the output is out; of a pipelined one clock, with a new operation every cycle.
+// Codes are Format's, of integers two's complement.
 class HardwareUnit {
  public:
   // Throws Error for an arithmetic that no circuit here computes: operands without sign, mantissa
@@ -78,6 +81,8 @@ class HardwareUnit {
   void build_add();
   void build_convert();
   void build_round(int bits);
+  void build_terms();
+  uint64_t terms_of(uint64_t list, uint64_t code) const;
   uint64_t evaluate_integer(std::span<const uint64_t> x, std::span<const uint64_t> w,
                             uint64_t sum) const;
   uint64_t add_fixed(uint64_t sum, const Dyadic& product) const;
@@ -94,6 +99,7 @@ class HardwareUnit {
   Cast out_;
   Timing timing_ = Timing::combinational;
   int integer_bits_ = 0;
+  int terms_ = 0;      // of a number
   int fixed_low_ = 0;  // a fixed-point sum is in units of 2^fixed_low_
   uint64_t raw_offset_ = 0;
   int lanes_ = 1;

@@ -61,11 +61,12 @@ std::string hardware_table(const std::vector<HardwareRow>& rows, const HardwareO
              "of {} syntheses\nwith shuffled names and other scripts. No wires and no leakage: "
              "compare within a technology.\nMade for: least area, or least area within so many ns "
              "(of a pipeline, a cycle), which as many\nsyntheses as are named miss. Units: raw, "
-             "the "
-             "bare addition; same, rounded into the operands'\nformat; wide, every product exact; "
+             "the bare addition; same, rounded into the operands'\nformat; wide, every product "
+             "exact; "
              "step, product and addition to a running sum, rounded once, or in\nfixed point; dot, "
-             "products aligned and added at a time; add; convert, from f32. An operation of a dot\n"
-             "is all its lanes. Pipelined: registers and their clock's pins counted, no clock "
+             "products aligned and added at a time; add; convert, from f32; round, a fixed-point\n"
+             "sum into f32; terms, a weight's powers of two. An operation of a dot is all its "
+             "lanes.\n Pipelined: registers and their clock's pins counted, no clock "
              "tree.\n",
              options.vectors, operands, options.repeats);
 }

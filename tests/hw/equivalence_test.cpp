@@ -105,6 +105,25 @@ TEST(Equivalence, WiderFormatsAndEveryAccumulator) {
   }
 }
 
+// A bit-serial unit's: every code of every list in powers of two whose sum is the list's number.
+TEST(Equivalence, TermsOfWeights) {
+  for (const char* arithmetic : {"bitmod3", "bitmod4"}) {
+    const HardwareUnit unit = make_unit(arithmetic, UnitKind::terms);
+    const auto lists = unit.arithmetic().w.cast.format.codebook->alternatives();
+    ASSERT_EQ(lists.size(), 4U);
+    const Format term = parse_format("e3m0none");
+    ASSERT_EQ(unit.out_bits(), 2 * term.bits()) << "two terms, as BitMoD's paper has it";
+    for (uint64_t list = 0; list < lists.size(); ++list) {
+      for (uint64_t code = 0; code < uint64_t{1} << unit.w_bits(); ++code) {
+        const uint64_t terms = unit.evaluate(list, code, 0);
+        const double sum = to_double(term.decode(terms & 0xF)) + to_double(term.decode(terms >> 4));
+        EXPECT_EQ(sum, to_double(lists[list]->decode(code))) << lists[list]->name() << " " << code;
+      }
+    }
+    if (has_tool("iverilog")) check(arithmetic, UnitKind::terms, 0, true);
+  }
+}
+
 // Sums of many products, aligned as tensor cores do; integers; sums in fixed point; weights that
 // are powers of two, the terms of bit-serial units.
 constexpr Case k_sums[] = {{"fp8_e4m3/acc=f32(align=16,extra=2)", UnitKind::dot},
@@ -229,6 +248,9 @@ TEST(Unit, RefusesWhatItDoesNotMake) {
   EXPECT_THROW(make_unit("bf16/acc=exact", UnitKind::round), Error);
   EXPECT_THROW(make_unit("bf16", UnitKind::round), Error);
   EXPECT_THROW(make_unit("int8", UnitKind::round), Error);
+  EXPECT_THROW(make_unit("int8", UnitKind::terms), Error);
+  EXPECT_THROW(make_unit("bf16", UnitKind::terms), Error);
+  EXPECT_THROW(make_unit("nf4", UnitKind::terms), Error);
   EXPECT_THROW(make_unit("bf16/acc=f32(align=100)", UnitKind::dot), Error);
   EXPECT_THROW(parse_unit_kind("fast"), Error);
 }
