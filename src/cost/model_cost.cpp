@@ -52,7 +52,8 @@ class Ledger {
   double accumulation(Arithmetic arithmetic) {
     if (options_->free.contains(Operation::add)) return 0;
     Accumulator& accumulator = arithmetic.accumulator;
-    if (accumulator.form().kind == SumForm::Kind::chunked) accumulator = Accumulator{accumulator.cast};
+    if (accumulator.form().kind == SumForm::Kind::chunked)
+      accumulator = Accumulator{accumulator.cast};
     const PriceKey product = multiply_key(arithmetic);
     const PriceKey step = step_key(arithmetic);
     const PriceKey add = {Operation::add, "", format_name(accumulator.cast.format)};

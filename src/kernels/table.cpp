@@ -57,9 +57,8 @@ void sum_exactly(const table::Products& table, const uint8_t* x, const uint8_t* 
         total[v] = hn::Add(total[v], hn::PromoteTo(d, hn::GatherIndex(df, row, code)));
       });
     }
-    unrolled<NV>([&](auto v) NAPIER_LAMBDA {
-      hn::StoreU(to_f32(total[v]), df, sums + column + v * lanes);
-    });
+    unrolled<NV>(
+        [&](auto v) NAPIER_LAMBDA { hn::StoreU(to_f32(total[v]), df, sums + column + v * lanes); });
   }
 }
 
@@ -228,9 +227,9 @@ class TableWeights final : public PanelWeights<float, uint8_t> {
   TableWeights(const Arithmetic& arithmetic, int64_t n, int64_t k)
       : PanelWeights(arithmetic, KernelKind::table, n, k, 52),
         products_(table::products_of(arithmetic, nullptr)),
-        sum_(!arithmetic.accumulator.is_plain_f32()     ? table::sum_products_exactly
-             : table::has_byte_permutations() ? table::sum_permuted
-                                              : table::sum_products),
+        sum_(!arithmetic.accumulator.is_plain_f32() ? table::sum_products_exactly
+             : table::has_byte_permutations()       ? table::sum_permuted
+                                                    : table::sum_products),
         has_nan_(static_cast<size_t>(n)) {}
 
  protected:
@@ -261,7 +260,7 @@ class TableWeights final : public PanelWeights<float, uint8_t> {
       for (int64_t run = 0, begin = 0; run < task.runs; begin = task.run_ends[run++]) {
         float sums[table::k_panels * k_panel];
         sum_(*products_, task.x + row * task.x_stride, task.w, task.panel_stride, count, begin,
-            task.run_ends[run], sums);
+             task.run_ends[run], sums);
         if (task.x_scale != nullptr) {
           const float scale = task.x_scale[row * task.runs + run];
           for (int64_t i = 0; i < count * k_panel; ++i) sums[i] *= scale;
@@ -329,8 +328,9 @@ std::optional<std::string> why_not(const Arithmetic& arithmetic) {
 
 const Kernel k_table_kernel = {
     .kind = KernelKind::table,
-    .how = "products of 8-bit codes are looked up, and summed in f32 lanes (integers and exact sums: "
-           "in f64)",
+    .how =
+        "products of 8-bit codes are looked up, and summed in f32 lanes (integers and exact sums: "
+        "in f64)",
     .why_not = why_not,
     .pack = [](const Arithmetic& arithmetic, int64_t n, int64_t k, const RowReader& w,
                ThreadPool& pool) -> std::unique_ptr<PackedWeights> {

@@ -489,6 +489,46 @@ TEST(Gemm, LongSums) {
   }
 }
 
+// Sums of the largest products, of as many as an accumulator holds and of more: on the way to where
+// integers saturate or wrap, and exact sums need another part. Then some are taken away again.
+TEST(Gemm, SumsAtTheEndsOfTheirRange) {
+  ThreadPool pool(1);
+  struct Long {
+    const char* text;
+    float x, w;
+    int64_t fits;  // products of +x w
+  };
+  for (const Long& c : {
+           Long{"x=int8/w=int8/acc=int32", -128, -128, 131071},
+           {"x=int8/w=int8/acc=int24", -128, -128, 511},
+           {"x=int8/w=int8/acc=int24:wrap", -128, -128, 511},
+           {"x=int16s/w=int16s/acc=int32(chunk=2,outer=f32)", 32767, 32767, 2},
+           {"x=int16/w=int16/acc=int32(chunk=2,outer=f32)", -32768, -32768, 1},
+           {"x=int16/w=int16/acc=int32(chunk=3,outer=int34)", 32767, 32767, 2},
+           {"fp8_e5m2/acc=exact", 57344, 57344, 1000},
+           {"bf16/acc=exact", 0x1p127f, 0x1.fep-100f, 1000},
+           {"x=int32/w=int21/acc=exact", 2147483520, 1048575, 1000},
+       }) {
+    SCOPED_TRACE(c.text);
+    const Arithmetic arithmetic = parse_arithmetic(c.text);
+    for (const int64_t k : {c.fits, c.fits + 1, 2 * c.fits + 3}) {
+      Matrix x(static_cast<size_t>(k), c.x);
+      Matrix w(static_cast<size_t>(k), c.w);
+      for (const bool cancels : {false, true}) {
+        if (cancels) {
+          for (int64_t i = k / 2; i < k; ++i) x[static_cast<size_t>(i)] = -c.x;
+          x.back() = 1;  // what is left of exact sums
+          w.back() = 1;
+        }
+        Matrix want(1);
+        reference_gemm(arithmetic, {1, 1, k}, x.data(), w.data(), want.data());
+        const auto packed = pack_weights(arithmetic, 1, k, rows_of(w, k), pool);
+        expect_same(multiply(*packed, 1, x, pool), want, 1, std::to_string(k) + " products");
+      }
+    }
+  }
+}
+
 TEST(Gemm, BitsDoNotDependOnThreads) {
   std::mt19937_64 random(test::seed());
   const std::vector<Data>& kinds = kinds_of_data();
@@ -618,8 +658,16 @@ TEST(Lower, TakesTheFastKernelForEachPreset) {
 TEST(Lower, NoBlockedFormatWithExactProductsIsScalar) {
   const char* const scales[] = {"@block32(e8m0)", "@block32(e4m3fn)@tensor", "@block16",
                                 "@block64(f16)"};
-  const char* const sums[] = {"f32",   "f64",   "f16:rtz", "bf16", "bf16(chunk=16,outer=f32)",
-                              "exact", "int32", "e4m3fn",  "int24(chunk=8)", "f32:rtz(align=16)",
+  const char* const sums[] = {"f32",
+                              "f64",
+                              "f16:rtz",
+                              "bf16",
+                              "bf16(chunk=16,outer=f32)",
+                              "exact",
+                              "int32",
+                              "e4m3fn",
+                              "int24(chunk=8)",
+                              "f32:rtz(align=16)",
                               "e8m13:rtz(align=32)"};
   int64_t seen = 0;
   for (const NamedFormat& named : named_formats()) {

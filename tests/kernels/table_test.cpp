@@ -130,9 +130,8 @@ TEST(Table, SumsOfIntegersAndExactOnesAreTheReferences) {
       std::vector<float> want(static_cast<size_t>(shape.m * shape.n));
       reference_gemm(arithmetic, shape, x.data(), w.data(), want.data());
       const auto rows = [&](const std::vector<float>& of) {
-        return [&of, k = shape.k](int64_t row, float* to) {
-          std::copy_n(of.data() + row * k, k, to);
-        };
+        return
+            [&of, k = shape.k](int64_t row, float* to) { std::copy_n(of.data() + row * k, k, to); };
       };
       for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
         hwy::SetSupportedTargetsForTest(target);

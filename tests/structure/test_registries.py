@@ -65,8 +65,8 @@ def test_a_multiplier_or_accumulator_is_a_file_and_a_line(kind, known, default):
         assert found == {own, default[1]} if name == default[0] else found == {own}, (name, found)
 
 
-# A number format, a list, a multiplier that doubles the exact product, an accumulator that adds every
-# so manieth product, and a preset that has all.
+# A number format, a list, a multiplier that doubles the exact product, an accumulator that adds the
+# first of each so many products, and a preset that has all.
 ADDITIONS = {
     "formats.cpp": ("constexpr std::array k_formats = {",
                     'NamedFormat{"samplefloat", ieee(3, 1), "", "a sample"},'),

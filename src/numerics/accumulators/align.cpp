@@ -1,6 +1,6 @@
 // Sums as tensor cores make them: n products and the sum so far are cut, toward zero, to multiples
-// of 2^(e - M - extra), e the largest of their exponents and M the format's mantissa bits; these are
-// added exactly and the sum is rounded into the format.
+// of 2^(e - M - extra), e the largest of their exponents and M the format's mantissa bits; these
+// are added exactly and the sum is rounded into the format.
 #include <algorithm>
 #include <array>
 #include <vector>
@@ -48,10 +48,9 @@ Dyadic aligned_sum(const Accumulator& accumulator, std::span<const Dyadic> produ
         products.subspan(first, std::min<size_t>(form.align, products.size() - first));
     terms.assign(group.begin(), group.end());
     terms.push_back(total);
-    const Dyadic largest =
-        *std::max_element(terms.begin(), terms.end(), [](const Dyadic& a, const Dyadic& b) {
-          return compare_magnitude(a, b) < 0;
-        });
+    const Dyadic largest = *std::max_element(
+        terms.begin(), terms.end(),
+        [](const Dyadic& a, const Dyadic& b) { return compare_magnitude(a, b) < 0; });
     if (largest.kind == Dyadic::Kind::finite) {
       const int quantum =
           largest.exponent - (cast.format.significand_bits() - 1) - static_cast<int>(form.extra);

@@ -32,8 +32,7 @@ const Format& format_at(int index) {
 int intern(std::string_view text) {
   const Format format = parse_format(text);
   if (!format.has_zero() || format.is_listed()) {
-    throw ParseError(text, 0,
-                     "the total over chunks is a float or an integer, and starts at zero");
+    throw ParseError(text, 0, "the total over chunks is a float or an integer, and starts at zero");
   }
   const std::lock_guard lock(formats().mutex);
   std::deque<Format>& all = formats().all;
