@@ -322,15 +322,6 @@ std::string accumulator_words(const Accumulator& accumulator) {
          std::string(family.summary);
 }
 
-// The kernel for a matrix of usual size.
-Lowering lowering_of(const Arithmetic& arithmetic) {
-  int64_t k = 1;  // a length that every block divides
-  for (const Operand* operand : {&arithmetic.x, &arithmetic.w}) {
-    for (const ScaleLevel& level : operand->scaling) k *= std::max<uint32_t>(1, level.block);
-  }
-  return lower(arithmetic, {512, 512, 512 * k});
-}
-
 Json operand_json(const Operand& operand, float value, const Stored& stored) {
   return {{"written", to_string(operand)},
           {"value", value},
@@ -341,6 +332,14 @@ Json operand_json(const Operand& operand, float value, const Stored& stored) {
 }
 
 }  // namespace
+
+Lowering usual_lowering(const Arithmetic& arithmetic) {
+  int64_t k = 1;  // a length that every block divides
+  for (const Operand* operand : {&arithmetic.x, &arithmetic.w}) {
+    for (const ScaleLevel& level : operand->scaling) k *= std::max<uint32_t>(1, level.block);
+  }
+  return lower(arithmetic, {512, 512, 512 * k});
+}
 
 Dyadic explained_product(const Arithmetic& arithmetic, float x, float w) {
   return product_steps(arithmetic, store(arithmetic.x, x).value, store(arithmetic.w, w).value)
@@ -397,7 +396,7 @@ std::string explanation(const Arithmetic& arithmetic, float x, float w) {
   }
 
   text += "\n5. The kernel\n\n";
-  const Lowering lowering = lowering_of(arithmetic);
+  const Lowering lowering = usual_lowering(arithmetic);
   text += fmt::format("  {}: {}\n", kernel_name(lowering.kernel), lowering.reason);
   return text;
 }
@@ -419,7 +418,7 @@ std::string explanation_json(const Arithmetic& arithmetic, float x, float w) {
   const Stored stored_x = store(arithmetic.x, x);
   const Stored stored_w = store(arithmetic.w, w);
   const Dyadic product = product_steps(arithmetic, stored_x.value, stored_w.value).product;
-  const Lowering lowering = lowering_of(arithmetic);
+  const Lowering lowering = usual_lowering(arithmetic);
   const Json document = {
       {"arith", display_name(arithmetic)},
       {"written", to_string(arithmetic)},
