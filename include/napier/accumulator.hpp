@@ -4,30 +4,66 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "napier/operand.hpp"
+#include "napier/parameter.hpp"
 
 namespace napier {
 
-// Adds products in order of k, from zero, in one of these ways:
-//   one by one, every sum rounded into a format (a fused addition: the product is not rounded again
-//   before it is added)                                  format[:rounding][:sat|inf|wrap]
-//   exactly, as a Kulisch accumulator, rounded once to f32 at the end                   exact
-//   as tensor cores do: `align` products and the sum so far are cut, toward zero, to multiples of
-//   2^(e - M - extra), e the largest of their exponents and M the format's mantissa bits; these are
-//   added exactly and the sum is rounded into the format      format[...](align=n[,extra=k])
-// With a chunk, each run of `chunk` products is summed from zero and the run's sum is then added to
-// the total in `outer`.                              format[...](chunk=n[,outer=format])
+struct Accumulator;
+
+// What a sum is, for kernels: they are chosen by this, never by an accumulator's name.
+struct SumForm {
+  enum class Kind : uint8_t {
+    plain,    // one by one in order of k, every sum rounded
+    chunked,  // runs of `chunk` products so, their sums so again in `outer`
+    exact,    // rounded once to f32 at the end
+    aligned,  // `align` products and the sum so far cut to multiples of one power of two, `extra`
+              // bits below the format's last
+    other,    // only sum() knows
+  };
+  Kind kind = Kind::other;
+  uint32_t chunk = 0;
+  uint32_t align = 0;
+  uint32_t extra = 0;
+  Cast outer;  // of the total: the accumulator's own where runs have none
+};
+
+// A way of summing: one file in src/numerics/accumulators/ and one line in its registry. Written
+// behind the sums' format, format[:rounding][:sat|inf|wrap](name=value{,key=value}): the first
+// parameter bears the family's name. Without a format the name is all.
+struct AccumulatorFamily {
+  std::string_view name;  // empty: the format is all that is written
+  std::string_view summary;
+  std::span<const Parameter> parameters = {};
+  bool has_format = true;
+
+  // The sum of products, the first of which stands at `position`. Where no format is written it may
+  // be rounded to odd in 64 bits, which is then rounded to f32.
+  Dyadic (*sum)(const Accumulator& accumulator, std::span<const Dyadic> products,
+                uint64_t position);
+  SumForm (*form)(const Accumulator& accumulator) = nullptr;  // null: other
+  // Why it cannot sum in this format with these settings, if so; null: it can in all.
+  std::optional<std::string> (*why_not)(const Accumulator& accumulator) = nullptr;
+  // Takes out a setting that says what its absence says: one written form for one arithmetic.
+  void (*normalise)(Accumulator& accumulator) = nullptr;
+};
+
+std::span<const AccumulatorFamily* const> accumulator_families();
+
+extern const AccumulatorFamily k_plain_accumulator;  // one by one
+
+// Adds products in order of k, from zero. `settings` holds one value per parameter of the family.
 //
-// Exponents are the products' own, floor(log2 |x w|); hardware may take the operands' sum.
+// Exponents of aligned sums are the products' own, floor(log2 |x w|); hardware may take the
+// operands' sum.
 struct Accumulator {
-  Cast cast{k_f32, Rounding::nearest_even, 0, Overflow::infinity};
-  uint32_t chunk = 0;           // products a chunk; 0: plain
-  std::optional<Format> outer;  // of the total over chunks; the accumulator's own if not given
-  uint32_t align = 0;           // products that are aligned together; 0: none are
-  uint32_t extra = 0;           // bits kept below the format's last
-  bool is_exact = false;        // then cast is f32's
+  Cast cast{k_f32, Rounding::nearest_even, 0, Overflow::infinity};  // f32's where none is written
+  const AccumulatorFamily* family = &k_plain_accumulator;
+  std::vector<int> settings = {};
 
   bool operator==(const Accumulator&) const = default;
 
@@ -35,22 +71,14 @@ struct Accumulator {
   constexpr Dyadic add(const Dyadic& sum, const Dyadic& term, uint64_t position = 0) const {
     return cast(sum + term, position);
   }
-
-  // The sum of products, the first of which stands at `position`. Exact sums are rounded to odd in
-  // 64 bits: rounding that to f32 is rounding the sum.
-  Dyadic sum(std::span<const Dyadic> products, uint64_t position = 0) const;
-
-  // The rounding of the total over chunks.
-  constexpr Cast outer_cast() const {
-    if (!outer) return cast;
-    return Cast{*outer, cast.rounding, cast.seed, default_overflow(*outer)};
+  Dyadic sum(std::span<const Dyadic> products, uint64_t position = 0) const {
+    return family->sum(*this, products, position);
   }
 
-  bool is_plain() const { return chunk == 0 && align == 0 && !is_exact; }
+  SumForm form() const { return family->form != nullptr ? family->form(*this) : SumForm{}; }
+  bool is_plain() const { return form().kind == SumForm::Kind::plain; }
+  bool is_exact() const { return form().kind == SumForm::Kind::exact; }
   bool is_plain_f32() const { return *this == Accumulator{}; }
 };
-
-inline constexpr uint32_t k_max_extra_bits = 24;
-inline constexpr uint32_t k_max_aligned = 4096;
 
 }  // namespace napier

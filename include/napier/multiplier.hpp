@@ -9,23 +9,9 @@
 #include <vector>
 
 #include "napier/operand.hpp"
+#include "napier/parameter.hpp"
 
 namespace napier {
-
-// A named setting of a multiplier: an integer in [min, max], one of `words` (then the value is its
-// index), or, where `intern` is given, a text that must be written (then the value is the number
-// that intern() gives it, the same for the same text). `fallback` is what stands when it is not
-// written.
-struct Parameter {
-  std::string_view name;
-  int fallback = 0;
-  int min = 0;
-  int max = 0;
-  std::span<const std::string_view> words = {};
-  std::string_view summary = {};
-  int (*intern)(std::string_view text) = nullptr;  // throws Error where the text is wrong
-  std::string (*text)(int value) = nullptr;
-};
 
 // What a product is, for kernels: they are chosen by this, never by a multiplier's name.
 struct ProductForm {

@@ -41,9 +41,23 @@ std::string shape_text(const Format& format) {
 }
 
 std::string range_text(const Parameter& parameter) {
-  if (parameter.intern != nullptr) return "PATH";
+  if (parameter.intern != nullptr) return std::string(parameter.placeholder);
   if (parameter.words.empty()) return fmt::format("{}..{}", parameter.min, parameter.max);
   return fmt::format("{}", fmt::join(parameter.words, "|"));
+}
+
+// "format(chunk=n)"
+std::string written(const AccumulatorFamily& family) {
+  if (!family.has_format) return std::string(family.name);
+  if (family.name.empty()) return "format";
+  if (family.parameters.empty()) return fmt::format("format({})", family.name);
+  return fmt::format("format({}={})", family.name, family.parameters[0].placeholder);
+}
+
+void print_parameters(std::span<const Parameter> parameters) {
+  for (const Parameter& parameter : parameters) {
+    fmt::print("    {}={}  {}\n", parameter.name, range_text(parameter), parameter.summary);
+  }
 }
 
 void print_tables() {
@@ -71,9 +85,12 @@ void print_tables() {
   fmt::print("\nMultipliers:\n");
   for (const MultiplierFamily* family : multiplier_families()) {
     fmt::print("  {:9} {}\n", family->name, family->summary);
-    for (const Parameter& parameter : family->parameters) {
-      fmt::print("    {}={}  {}\n", parameter.name, range_text(parameter), parameter.summary);
-    }
+    print_parameters(family->parameters);
+  }
+  fmt::print("\nAccumulators:\n");
+  for (const AccumulatorFamily* family : accumulator_families()) {
+    fmt::print("  {:15} {}\n", written(*family), family->summary);
+    print_parameters(family->parameters);
   }
   fmt::print("\nPresets (a rounding as suffix sets that of both operands, as in lmul-m4-rne):\n\n");
   for (const Preset& preset : presets()) {
@@ -81,6 +98,20 @@ void print_tables() {
     fmt::print("  {:16} {}\n", "", to_string(parse_arithmetic(preset.name)));
   }
   fmt::print("\nnapier explain ARITH works an example of any of them.\n");
+}
+
+Json parameters_json(std::span<const Parameter> parameters) {
+  Json result = Json::array();
+  for (const Parameter& parameter : parameters) {
+    Json words = Json::array();
+    for (const std::string_view word : parameter.words) words.push_back(word);
+    result.push_back({{"name", parameter.name},
+                      {"min", parameter.min},
+                      {"max", parameter.max},
+                      {"words", words},
+                      {"summary", parameter.summary}});
+  }
+  return result;
 }
 
 void print_json() {
@@ -108,18 +139,16 @@ void print_json() {
   }
   Json& multipliers = document["multipliers"] = Json::array();
   for (const MultiplierFamily* family : multiplier_families()) {
-    Json parameters = Json::array();
-    for (const Parameter& parameter : family->parameters) {
-      Json words = Json::array();
-      for (const std::string_view word : parameter.words) words.push_back(word);
-      parameters.push_back({{"name", parameter.name},
-                            {"min", parameter.min},
-                            {"max", parameter.max},
-                            {"words", words},
-                            {"summary", parameter.summary}});
-    }
-    multipliers.push_back(
-        {{"name", family->name}, {"summary", family->summary}, {"parameters", parameters}});
+    multipliers.push_back({{"name", family->name},
+                           {"summary", family->summary},
+                           {"parameters", parameters_json(family->parameters)}});
+  }
+  Json& accumulators = document["accumulators"] = Json::array();
+  for (const AccumulatorFamily* family : accumulator_families()) {
+    accumulators.push_back({{"name", family->name},
+                            {"written", written(*family)},
+                            {"summary", family->summary},
+                            {"parameters", parameters_json(family->parameters)}});
   }
   Json& list = document["presets"] = Json::array();
   for (const Preset& preset : presets()) {

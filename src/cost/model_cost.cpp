@@ -52,8 +52,8 @@ class Ledger {
   double accumulation(Arithmetic arithmetic) {
     if (options_->free.contains(Operation::add)) return 0;
     Accumulator& accumulator = arithmetic.accumulator;
-    accumulator.chunk = 0;
-    accumulator.outer.reset();
+    if (accumulator.form().kind == SumForm::Kind::chunked)
+      accumulator = Accumulator{accumulator.cast};
     const PriceKey product = multiply_key(arithmetic);
     const PriceKey step = step_key(arithmetic);
     const PriceKey add = {Operation::add, "", format_name(accumulator.cast.format)};
@@ -100,10 +100,10 @@ RoleCost cost_of_matmul(const MatmulWork& work, const Arithmetic& arithmetic, Le
   const Accumulator& accumulator = arithmetic.accumulator;
   counts.additions = work.multiplications;
   energy.accumulate = work.multiplications * price.accumulation(arithmetic);
-  if (accumulator.chunk > 0) {
-    const double chunks = work.outputs * std::ceil(work.sum_length / accumulator.chunk);
+  if (const SumForm form = accumulator.form(); form.kind == SumForm::Kind::chunked) {
+    const double chunks = work.outputs * std::ceil(work.sum_length / form.chunk);
     counts.additions += chunks;
-    energy.accumulate += chunks * add_price(accumulator.outer_cast().format);
+    energy.accumulate += chunks * add_price(form.outer.format);
   }
 
   const auto convert = [&](const Operand& operand, double elements) {

@@ -73,7 +73,7 @@ Stimulus make_vectors(const HardwareUnit& unit, int64_t count, uint64_t seed, bo
   Stimulus stimulus;
   const bool has_sum = unit.sum_bits() > 0;
   std::vector<uint64_t> sums;
-  const bool is_fixed = !unit.is_integer() && unit.arithmetic().accumulator.is_exact;
+  const bool is_fixed = !unit.is_integer() && unit.arithmetic().accumulator.is_exact();
   if (has_sum && !unit.is_integer() && !is_fixed) {
     sums = edges(unit.arithmetic().accumulator.cast.format);
   }

@@ -345,7 +345,7 @@ std::string HardwareUnit::module(const std::string& body) {
   text += body + held("result", out_bits_) + "  assign out = result_held;\nendmodule\n";
   // Inputs, results, and as many ranks between.
   if (timing_ == Timing::pipelined) {
-    const bool is_fixed = arithmetic_.accumulator.is_exact;
+    const bool is_fixed = arithmetic_.accumulator.is_exact();
     latency_ = kind_ == UnitKind::step  ? 3
                : kind_ == UnitKind::dot ? is_integer() ? 3
                                           : is_fixed   ? 4
@@ -433,8 +433,9 @@ void HardwareUnit::build() {
   const Cast wide{wide_format(low, high, mantissa), Rounding::nearest_even, 0, Overflow::infinity};
 
   const Accumulator& accumulator = arithmetic_.accumulator;
+  const SumForm form_of_sum = accumulator.form();
   const bool sums = kind_ == UnitKind::step || kind_ == UnitKind::dot;
-  const bool is_fixed = accumulator.is_exact && (sums || kind_ == UnitKind::round);
+  const bool is_fixed = accumulator.is_exact() && (sums || kind_ == UnitKind::round);
   switch (kind_) {
     case UnitKind::wide: out_ = wide; break;
     case UnitKind::same: {
@@ -451,12 +452,12 @@ void HardwareUnit::build() {
         lanes_ = k_lanes;
         break;
       }
-      if (accumulator.align < 1 || accumulator.align > 64) {
+      if (form_of_sum.align < 1 || form_of_sum.align > 64) {
         refuse(name_ +
                ": lanes are the products that the accumulator aligns, 1 to 64, as in "
                "acc=f32(align=16,extra=2), or the 16 of acc=exact");
       }
-      lanes_ = static_cast<int>(accumulator.align);
+      lanes_ = static_cast<int>(form_of_sum.align);
       break;
     default:
       if (!is_fixed && !accumulator.is_plain()) {
@@ -478,7 +479,7 @@ void HardwareUnit::build() {
 
   const int sum_mantissa = out_.format.mantissa_bits;
   DotShape shape{lanes_,   x_bits_,      w_bits_,
-                 mantissa, sum_mantissa, sum_mantissa + static_cast<int>(accumulator.extra),
+                 mantissa, sum_mantissa, sum_mantissa + static_cast<int>(form_of_sum.extra),
                  0};
   int least = std::min({low, 1 - out_.format.bias - out_.format.mantissa_bits,
                         1 - x.bias - x.mantissa_bits, 1 - w.bias - w.mantissa_bits});
@@ -757,7 +758,7 @@ uint64_t HardwareUnit::evaluate(std::span<const uint64_t> x, std::span<const uin
     products.push_back(
         arithmetic_.multiplier.multiply(decode(arithmetic_.x, x[i]), decode(arithmetic_.w, w[i])));
   }
-  if (arithmetic_.accumulator.is_exact && kind_ != UnitKind::wide && kind_ != UnitKind::same) {
+  if (arithmetic_.accumulator.is_exact() && kind_ != UnitKind::wide && kind_ != UnitKind::same) {
     for (const Dyadic& product : products) sum = add_fixed(sum, product);
     return sum;
   }
@@ -767,7 +768,7 @@ uint64_t HardwareUnit::evaluate(std::span<const uint64_t> x, std::span<const uin
     case UnitKind::dot: {  // the sum so far is one term more
       products.push_back(out.decode(sum));
       Accumulator accumulator = arithmetic_.accumulator;
-      accumulator.align = static_cast<uint32_t>(products.size());
+      accumulator.settings.front() = static_cast<int>(products.size());  // align
       return out_.encode(accumulator.sum(products));
     }
     default: return out_.encode(products[0]);

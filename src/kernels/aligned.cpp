@@ -96,23 +96,22 @@ std::optional<AlignedSpec> make_spec(const Arithmetic& arithmetic, std::string* 
     return std::nullopt;
   };
   const Accumulator& accumulator = arithmetic.accumulator;
-  if (accumulator.align == 0) return no("products are not aligned");
+  const SumForm sum = accumulator.form();
+  if (sum.kind != SumForm::Kind::aligned) return no("products are not aligned");
   const Multiplier multiplier = arithmetic.resolved_multiplier();
   if (multiplier.form().kind != ProductForm::Kind::exact || multiplier.product()) {
     return no("the products are not exact");
   }
-  if (!Quantiser(arithmetic.x).fits_float() || !Quantiser(arithmetic.w).fits_float()) {
-    return no("f32 does not hold every value of the operands' formats");
-  }
+  if (!fit_float(arithmetic)) return no(k_not_in_float);
   const Format& format = accumulator.cast.format;
   const std::optional<RoundSpec> round = round_spec(accumulator.cast);
   if (!round || format.max_exponent() > 500) return no("f64 lanes do not round so");
-  const int kept = format.significand_bits() - 1 + static_cast<int>(accumulator.extra);
+  const int kept = format.significand_bits() - 1 + static_cast<int>(sum.extra);
   // The terms are integers below 2^(kept + 1), in units of the quantum.
-  if (kept + 1 + static_cast<int>(std::bit_width(accumulator.align)) + 1 > 53) {
+  if (kept + 1 + static_cast<int>(std::bit_width(sum.align)) + 1 > 53) {
     return no("f64 does not hold every aligned sum");
   }
-  return AlignedSpec{accumulator.align, std::ldexp(1.0, -kept), *round};
+  return AlignedSpec{sum.align, std::ldexp(1.0, -kept), *round};
 }
 
 class AlignedWeights final : public PanelWeights<float> {

@@ -139,9 +139,7 @@ std::optional<std::string> why_not(const Arithmetic& arithmetic) {
   const bool exact = (!product || product->format == k_f32) && form.kept_bits <= 22 && short_offset;
   if (!nearest && !exact) return "the products are rounded otherwise than to f32, to nearest even";
   if (!arithmetic.accumulator.is_plain_f32()) return "the accumulator is not plain f32";
-  if (!Quantiser(arithmetic.x).fits_float() || !Quantiser(arithmetic.w).fits_float()) {
-    return "f32 does not hold every value of the operands' formats";
-  }
+  if (!fit_float(arithmetic)) return k_not_in_float;
   return k_wide_kernel.why_not(arithmetic);  // what leaves the window goes there
 }
 

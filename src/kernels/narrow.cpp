@@ -134,9 +134,7 @@ std::optional<NarrowSpec> make_spec(const Arithmetic& arithmetic, std::string* w
   const Multiplier multiplier = arithmetic.resolved_multiplier();
   if (multiplier.form().kind != ProductForm::Kind::exact) return no("the products are not exact");
   if (!arithmetic.accumulator.is_plain()) return no("sums are not made one by one");
-  if (!Quantiser(arithmetic.x).fits_float() || !Quantiser(arithmetic.w).fits_float()) {
-    return no("f32 does not hold every value of the operands' formats");
-  }
+  if (!fit_float(arithmetic)) return no(k_not_in_float);
   NarrowSpec spec;
   spec.product_mantissa = 1;  // a product's leading bit may stand at 2 or at 1
   for (const Operand* operand : {&arithmetic.x, &arithmetic.w}) {

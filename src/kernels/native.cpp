@@ -77,9 +77,7 @@ std::optional<std::string> why_not(const Arithmetic& arithmetic) {
   if (multiplier.form().kind != ProductForm::Kind::exact) return "the products are not exact";
   if (multiplier.product()) return "the products are rounded";
   if (!arithmetic.accumulator.is_plain_f32()) return "the accumulator is not plain f32";
-  if (!Quantiser(arithmetic.x).fits_float() || !Quantiser(arithmetic.w).fits_float()) {
-    return "f32 does not hold every value of the operands' formats";
-  }
+  if (!fit_float(arithmetic)) return k_not_in_float;
   return std::nullopt;
 }
 

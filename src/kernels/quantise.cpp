@@ -227,6 +227,10 @@ std::optional<RoundSpec> round_spec(const Cast& cast) {
   return spec;
 }
 
+bool fit_float(const Arithmetic& arithmetic) {
+  return Quantiser(arithmetic.x).fits_float() && Quantiser(arithmetic.w).fits_float();
+}
+
 Quantiser::Quantiser(const Operand& operand, int kept_bits) : operand(operand) {
   const Format& format = operand.cast.format;
   const int m = operand.significand_bits() - 1;

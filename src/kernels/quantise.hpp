@@ -74,6 +74,11 @@ struct Quantiser {
   bool fits_float_ = false;
 };
 
+// Whether f32 holds every value of both operands, and why not.
+bool fit_float(const Arithmetic& arithmetic);
+inline constexpr const char* k_not_in_float =
+    "f32 does not hold every value of the operands' formats";
+
 // The smallest and largest magnitude bits of f32 numbers other than zero.
 struct MagnitudeRange {
   uint32_t min = 0x7FFFFFFF;

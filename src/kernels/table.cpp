@@ -7,6 +7,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "kernels/round_to-inl.h"
 #include "kernels/table.hpp"
 #include "kernels/tile-inl.h"
 
@@ -36,6 +37,31 @@ void sum_gathered(const table::Products& table, const uint8_t* x, const uint8_t*
   }
 }
 
+// The same in f64, for sums that are exact there; then rounded to f32.
+void sum_exactly(const table::Products& table, const uint8_t* x, const uint8_t* w,
+                 int64_t panel_stride, int64_t panels, int64_t begin, int64_t end, float* sums) {
+  const hn::ScalableTag<double> d;
+  const hn::Rebind<float, decltype(d)> df;
+  const hn::RebindToSigned<decltype(df)> di;
+  const hn::Rebind<uint8_t, decltype(d)> d8;
+  constexpr int NV = k_tile_vectors;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  for (int64_t column = 0; column < panels * k_panel; column += NV * lanes) {
+    const uint8_t* codes = w + column / k_panel * panel_stride + column % k_panel;
+    hn::Vec<decltype(d)> total[NV];
+    unrolled<NV>([&](auto v) NAPIER_LAMBDA { total[v] = hn::Zero(d); });
+    for (int64_t k = begin; k < end; ++k) {
+      const float* row = table.products.data() + int64_t{x[k]} * table::k_codes;
+      unrolled<NV>([&](auto v) NAPIER_LAMBDA {
+        const auto code = hn::PromoteTo(di, hn::LoadU(d8, codes + k * k_panel + v * lanes));
+        total[v] = hn::Add(total[v], hn::PromoteTo(d, hn::GatherIndex(df, row, code)));
+      });
+    }
+    unrolled<NV>(
+        [&](auto v) NAPIER_LAMBDA { hn::StoreU(to_f32(total[v]), df, sums + column + v * lanes); });
+  }
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace napier
 HWY_AFTER_NAMESPACE();
@@ -51,6 +77,7 @@ HWY_AFTER_NAMESPACE();
 namespace napier {
 
 HWY_EXPORT(sum_gathered);
+HWY_EXPORT(sum_exactly);
 
 namespace table {
 namespace {
@@ -167,6 +194,30 @@ void sum_products(const Products& products, const uint8_t* x, const uint8_t* w,
   HWY_DYNAMIC_DISPATCH(sum_gathered)(products, x, w, panel_stride, panels, begin, end, sums);
 }
 
+void sum_products_exactly(const Products& products, const uint8_t* x, const uint8_t* w,
+                          int64_t panel_stride, int64_t panels, int64_t begin, int64_t end,
+                          float* sums) {
+  HWY_DYNAMIC_DISPATCH(sum_exactly)(products, x, w, panel_stride, panels, begin, end, sums);
+}
+
+int64_t exact_terms(const Products& products, const Accumulator& accumulator) {
+  const SumForm::Kind kind = accumulator.form().kind;
+  const Format& format = accumulator.cast.format;
+  const bool is_integer = kind == SumForm::Kind::plain && format.is_integer() && format.is_signed;
+  if (kind != SumForm::Kind::exact && !is_integer) return 0;
+  double largest = 0;
+  double unit = 1;  // all products are multiples of it
+  for (const float product : products.products) {
+    if (!std::isfinite(product)) return 0;
+    largest = std::max(largest, std::fabs(double{product}));
+    while (std::fmod(product, unit) != 0) unit /= 2;
+  }
+  if (is_integer && unit < 1) return 0;
+  const double most = is_integer ? to_double(format.max_finite()) : 0x1p53 * unit;
+  const double terms = std::min(most, 0x1p53 * unit) / std::max(largest, unit);
+  return static_cast<int64_t>(std::min(terms, 0x1p53));
+}
+
 }  // namespace table
 
 namespace {
@@ -176,6 +227,9 @@ class TableWeights final : public PanelWeights<float, uint8_t> {
   TableWeights(const Arithmetic& arithmetic, int64_t n, int64_t k)
       : PanelWeights(arithmetic, KernelKind::table, n, k, 52),
         products_(table::products_of(arithmetic, nullptr)),
+        sum_(!arithmetic.accumulator.is_plain_f32() ? table::sum_products_exactly
+             : table::has_byte_permutations()       ? table::sum_permuted
+                                                    : table::sum_products),
         has_nan_(static_cast<size_t>(n)) {}
 
  protected:
@@ -199,15 +253,14 @@ class TableWeights final : public PanelWeights<float, uint8_t> {
   }
 
   void run(const PanelTask<uint8_t>& task, int) const override {
-    const auto sum = table::has_byte_permutations() ? table::sum_permuted : table::sum_products;
     const int64_t first = (task.w - panels()) / (k() * k_panel);  // panel
     const int64_t count = (task.columns + k_panel - 1) / k_panel;
     for (int64_t row = 0; row < task.rows; ++row) {
       float total[table::k_panels * k_panel] = {};
       for (int64_t run = 0, begin = 0; run < task.runs; begin = task.run_ends[run++]) {
         float sums[table::k_panels * k_panel];
-        sum(*products_, task.x + row * task.x_stride, task.w, task.panel_stride, count, begin,
-            task.run_ends[run], sums);
+        sum_(*products_, task.x + row * task.x_stride, task.w, task.panel_stride, count, begin,
+             task.run_ends[run], sums);
         if (task.x_scale != nullptr) {
           const float scale = task.x_scale[row * task.runs + run];
           for (int64_t i = 0; i < count * k_panel; ++i) sums[i] *= scale;
@@ -247,16 +300,27 @@ class TableWeights final : public PanelWeights<float, uint8_t> {
   }
 
   std::shared_ptr<const table::Products> products_;
+  decltype(&table::sum_products) sum_;
   std::vector<uint8_t> has_nan_;  // of each output
 };
 
+// Sums that are no longer are worth a kernel; in longer ones, where they may leave the accumulator,
+// the reference looks at every step.
+constexpr int64_t k_least_terms = 1024;
+
 std::optional<std::string> why_not(const Arithmetic& arithmetic) {
-  if (!arithmetic.accumulator.is_plain_f32()) return "the accumulator is not plain f32";
-  if (!Quantiser(arithmetic.x).fits_float() || !Quantiser(arithmetic.w).fits_float()) {
-    return "f32 does not hold every value of the operands' formats";
-  }
+  const Accumulator& accumulator = arithmetic.accumulator;
+  const bool may_be_exact = arithmetic.resolved_multiplier().form().kind ==
+                                ProductForm::Kind::other &&  // others' sums are wide's
+                            (accumulator.is_exact() || accumulator.cast.format.is_integer());
+  if (!accumulator.is_plain_f32() && !may_be_exact) return "the accumulator is not plain f32";
+  if (!fit_float(arithmetic)) return k_not_in_float;
   std::string why;
-  if (table::products_of(arithmetic, &why) == nullptr) return why;
+  const auto products = table::products_of(arithmetic, &why);
+  if (products == nullptr) return why;
+  if (!accumulator.is_plain_f32() && table::exact_terms(*products, accumulator) < k_least_terms) {
+    return "sums of such products may leave the accumulator or f64";
+  }
   return std::nullopt;
 }
 
@@ -264,10 +328,17 @@ std::optional<std::string> why_not(const Arithmetic& arithmetic) {
 
 const Kernel k_table_kernel = {
     .kind = KernelKind::table,
-    .how = "products of 8-bit codes are looked up, and summed in f32 lanes",
+    .how =
+        "products of 8-bit codes are looked up, and summed in f32 lanes (integers and exact sums: "
+        "in f64)",
     .why_not = why_not,
     .pack = [](const Arithmetic& arithmetic, int64_t n, int64_t k, const RowReader& w,
                ThreadPool& pool) -> std::unique_ptr<PackedWeights> {
+      const Accumulator& accumulator = arithmetic.accumulator;
+      if (!accumulator.is_plain_f32() &&
+          k > table::exact_terms(*table::products_of(arithmetic, nullptr), accumulator)) {
+        return k_reference_kernel.pack(arithmetic, n, k, w, pool);
+      }
       return pack_panels<TableWeights>(w, pool, arithmetic, n, k);
     },
 };

@@ -52,7 +52,14 @@ inline constexpr int64_t k_panels = 4;
 void sum_products(const Products& products, const uint8_t* x, const uint8_t* w,
                   int64_t panel_stride, int64_t panels, int64_t begin, int64_t end, float* sums);
 
-// The same by permutations of bytes in registers (AVX512_VBMI), where the machine has them.
+// The same in f64, where sums of so many terms are exact and what an accumulator of integers or an
+// exact one makes of them; rounded to f32 in the end. 0 terms: not for this accumulator.
+void sum_products_exactly(const Products& products, const uint8_t* x, const uint8_t* w,
+                          int64_t panel_stride, int64_t panels, int64_t begin, int64_t end,
+                          float* sums);
+int64_t exact_terms(const Products& products, const Accumulator& accumulator);
+
+// sum_products() by permutations of bytes in registers (AVX512_VBMI), where the machine has them.
 bool has_byte_permutations();
 void sum_permuted(const Products& products, const uint8_t* x, const uint8_t* w,
                   int64_t panel_stride, int64_t panels, int64_t begin, int64_t end, float* sums);

@@ -350,8 +350,8 @@ double largest_magnitude(const Operand& operand) {
 
 // Whether an accumulator of integers holds all sums of such a magnitude.
 bool holds(const Accumulator& accumulator, double magnitude) {
-  if (accumulator.is_exact) return true;
-  for (const Format& format : {accumulator.cast.format, accumulator.outer_cast().format}) {
+  if (accumulator.is_exact()) return true;
+  for (const Format& format : {accumulator.cast.format, accumulator.form().outer.format}) {
     if (magnitude > to_double(format.max_finite()) || magnitude > -to_double(format.lowest())) {
       return false;
     }
@@ -361,8 +361,8 @@ bool holds(const Accumulator& accumulator, double magnitude) {
 
 // Whether every sum is one of at most such a magnitude.
 bool is_within(const Accumulator& accumulator, double magnitude) {
-  const Format format = accumulator.outer_cast().format;
-  return !accumulator.is_exact && to_double(format.max_finite()) <= magnitude &&
+  const Format format = accumulator.form().outer.format;
+  return !accumulator.is_exact() && to_double(format.max_finite()) <= magnitude &&
          -to_double(format.lowest()) <= magnitude;
 }
 
@@ -485,8 +485,9 @@ void check_dyadic(const Treatment& treatment, const Arithmetic& arithmetic) {
     refuse("is of exact products");
   }
   const Accumulator& accumulator = arithmetic.accumulator;
-  if (!accumulator.is_exact &&
-      (!accumulator.cast.format.is_integer() || !accumulator.outer_cast().format.is_integer())) {
+  // Of a form that is not known the total's format is f32.
+  if (!accumulator.is_exact() &&
+      (!accumulator.cast.format.is_integer() || !accumulator.form().outer.format.is_integer())) {
     refuse("is of integer sums: write acc=int32");
   }
 }

@@ -7,6 +7,8 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include <cmath>
+
 #include "kernels/round_to-inl.h"
 #include "kernels/unroll-inl.h"
 #include "kernels/wide.hpp"
@@ -212,9 +214,104 @@ void wide_tiles(const WideSpec& wide, const PanelTask<T>& task) {
   }
 }
 
+// Exact sums that 53 bits do not hold. Every term is cut, from above, into multiples of each part's
+// unit u: adding and taking away 1.5 * 2^52 u leaves the nearest, and what remains is below u / 2,
+// exactly. As terms lie below 2^k_part_bits times the highest unit, 2^17 of them fit in 53 bits.
+class Parts {
+ public:
+  explicit Parts(const WideSpec& wide) : count_(wide.parts) {
+    for (int i = 0; i < count_; ++i) magic_[i] = std::ldexp(1.5, 52 + wide.low + i * k_part_bits);
+    clear();
+  }
+  HWY_INLINE void clear() {
+    for (int i = 0; i < count_; ++i) hn::Store(hn::Zero(F64()), F64(), at(i));
+  }
+  HWY_INLINE void add(VecF64 term) {
+    const F64 d;
+    for (int i = count_ - 1; i >= 0; --i) {
+      const VecF64 cut = nearest(term, i);
+      hn::Store(hn::Add(hn::Load(d, at(i)), cut), d, at(i));
+      term = hn::Sub(term, cut);
+      // An infinity or NaN is in the highest part alone.
+      if (i == count_ - 1) term = hn::IfThenElseZero(hn::Eq(term, term), term);
+    }
+  }
+  // The sum, rounded to odd. First each part but the highest is made less than a unit of the next:
+  // then, from below, every sum is rounded to odd far below the bits of the one above.
+  HWY_INLINE VecF64 sum() const {
+    const F64 d;
+    HWY_ALIGN double carried[k_most_parts * k_lanes];
+    VecF64 carry = hn::Zero(d);
+    for (int i = 0; i < count_; ++i) {
+      const VecF64 part = hn::Add(hn::Load(d, at(i)), carry);
+      carry = i + 1 < count_ ? nearest(part, i + 1) : hn::Zero(d);
+      hn::Store(hn::Sub(part, carry), d, carried + i * k_lanes);
+    }
+    VecF64 result = hn::Load(d, carried);
+    for (int i = 1; i < count_; ++i) {
+      result = add_to_odd(hn::Load(d, carried + i * k_lanes), result);
+    }
+    return result;
+  }
+
+ private:
+  static constexpr int k_lanes = HWY_MAX_BYTES / sizeof(double);
+
+  HWY_INLINE VecF64 nearest(VecF64 v, int part) const {
+    const VecF64 magic = hn::Set(F64(), magic_[part]);
+    return hn::Sub(hn::Add(v, magic), magic);
+  }
+  HWY_INLINE double* at(int part) { return parts_ + part * k_lanes; }
+  HWY_INLINE const double* at(int part) const { return parts_ + part * k_lanes; }
+
+  int count_;
+  double magic_[k_most_parts];
+  HWY_ALIGN double parts_[k_most_parts * k_lanes];
+};
+
+template <class Product, class T>
+void sum_in_parts(const WideSpec& wide, const PanelTask<T>& task) {
+  const F64 d;
+  const hn::Rebind<float, F64> df;
+  const Product product(wide.form);
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  Parts parts(wide);
+  for (int64_t row = 0; row < task.rows; ++row) {
+    const T* x = task.x + row * task.x_stride;
+    for (int64_t first = 0; first < task.columns; first += lanes) {
+      const int64_t panel = first / k_panel;
+      const T* w = task.w + panel * task.panel_stride + first % k_panel;
+      auto result = hn::Zero(df);
+      for (int64_t run = 0, k = 0; run < task.runs; ++run) {
+        parts.clear();
+        for (; k < task.run_ends[run]; ++k) {
+          const auto activation = product.activation(hn::Set(d, static_cast<double>(x[k])));
+          VecF64 term = product(activation, product.weight(load(w + k * k_panel)));
+          if (wide.product) term = round_to(*wide.product, term);
+          parts.add(term);
+        }
+        auto sum = to_f32(parts.sum());
+        if (task.x_scale != nullptr) {
+          sum = hn::Mul(sum, hn::Set(df, task.x_scale[row * task.runs + run]));
+        }
+        if (task.w_scale != nullptr) {
+          sum = hn::Mul(sum, hn::LoadU(df, task.w_scale + (panel * task.runs + run) * k_panel +
+                                               first % k_panel));
+        }
+        result = task.in_blocks ? hn::Add(result, sum) : sum;
+      }
+      HWY_ALIGN float out[HWY_MAX_BYTES / sizeof(double)];
+      hn::StoreU(result, df, out);
+      std::copy_n(out, std::min(lanes, task.columns - first),
+                  task.out + row * task.out_stride + first);
+    }
+  }
+}
+
 template <class Product, class T>
 void run_sum(const WideSpec& wide, const PanelTask<T>& task) {
   switch (wide.sum) {
+    case WideSpec::Sum::parts: return sum_in_parts<Product>(wide, task);
     case WideSpec::Sum::plain: return wide_tiles<WideSpec::Sum::plain, Product>(wide, task);
     case WideSpec::Sum::nearest: return wide_tiles<WideSpec::Sum::nearest, Product>(wide, task);
     case WideSpec::Sum::any: return wide_tiles<WideSpec::Sum::any, Product>(wide, task);
@@ -240,7 +337,7 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 #include <algorithm>
-#include <cmath>
+#include <bit>
 
 namespace napier {
 
@@ -255,8 +352,6 @@ void run_wide(const WideSpec& spec, const PanelTask<double>& task) {
 }
 
 namespace {
-
-constexpr int k_long_sum = 17;
 
 bool is_f64_addition(const Cast& cast) {
   return cast == Cast{k_f64, Rounding::nearest_even, cast.seed, Overflow::infinity};
@@ -294,7 +389,8 @@ WideSpec::Sum sum_kind(const Cast& cast, const Span& term) {
 
 }  // namespace
 
-std::optional<WideSpec> WideSpec::make(const Arithmetic& arithmetic, std::string* why_not) {
+std::optional<WideSpec> WideSpec::make(const Arithmetic& arithmetic, std::string* why_not,
+                                       int64_t max_k) {
   const auto no = [&](const std::string& why) -> std::optional<WideSpec> {
     if (why_not != nullptr) *why_not = why;
     return std::nullopt;
@@ -305,9 +401,14 @@ std::optional<WideSpec> WideSpec::make(const Arithmetic& arithmetic, std::string
   if (spec.form.kind == ProductForm::Kind::other) {
     return no("the multiplier is neither exact, nor an addition of patterns, nor bilinear");
   }
+  // Products of values are exact in f64 where it holds all their bits.
+  const bool is_exact_product = spec.form.kind == ProductForm::Kind::exact;
+  const bool holds_products =
+      arithmetic.x.significand_bits() + arithmetic.w.significand_bits() <= 53;
+  const int most_bits = is_exact_product && holds_products ? 32 : 24;
   for (const Operand* operand : {&arithmetic.x, &arithmetic.w}) {
     const Format& format = operand->cast.format;
-    if (format.significand_bits() > 24 || format.max_exponent() > 500 ||
+    if (format.significand_bits() > most_bits || format.max_exponent() > 500 ||
         format.least_bit() < -500) {
       return no("products of " + format_name(format) + " may leave f64's range or precision");
     }
@@ -330,15 +431,31 @@ std::optional<WideSpec> WideSpec::make(const Arithmetic& arithmetic, std::string
   }
 
   const Accumulator& accumulator = arithmetic.accumulator;
-  if (accumulator.align != 0) return no("products are aligned before they are added");
-  spec.chunk = accumulator.chunk;
-  // f64's sums of up to 2^k_long_sum products are exact.
-  const int sum_high = term.high + k_long_sum;
-  const bool is_long_exact = sum_high - term.low <= 53 && sum_high < 1000;
-  if (accumulator.is_exact) {
-    if (!is_long_exact) return no("f64 does not hold every exact sum");
+  const SumForm sums = accumulator.form();
+  switch (sums.kind) {
+    case SumForm::Kind::plain:
+    case SumForm::Kind::chunked:
+    case SumForm::Kind::exact: break;
+    case SumForm::Kind::aligned: return no("products are aligned before they are added");
+    case SumForm::Kind::other: return no("only the accumulator itself knows how it adds");
+  }
+  spec.chunk = sums.chunk;
+  // Sums of so many products lie below 2 to this power; f64 holds them where they have 53 bits.
+  const auto high_of = [&](int64_t terms) {
+    return term.high +
+           static_cast<int>(std::bit_width(static_cast<uint64_t>(std::max<int64_t>(terms, 1)) - 1));
+  };
+  const auto is_held = [&](int high) { return high - term.low <= 53 && high < 1000; };
+  if (sums.kind == SumForm::Kind::exact) {
     spec.sum = Sum::plain;
-    spec.max_k = int64_t{1} << k_long_sum;
+    if (is_held(high_of(max_k))) return spec;
+    // Numbers of the highest part lie below 2^(53 + its unit), of the lowest above f64's least.
+    spec.parts = (term.high - term.low + k_part_bits - 1) / k_part_bits;
+    spec.low = term.low;
+    spec.sum = Sum::parts;
+    if (max_k > k_long_sum || spec.parts > k_most_parts || term.low < -950 || term.high > 900) {
+      return no("exact sums would have too many parts");
+    }
     return spec;
   }
   // Integers, whose sums f64 holds: those that never leave the accumulator's range, and those that
@@ -347,21 +464,14 @@ std::optional<WideSpec> WideSpec::make(const Arithmetic& arithmetic, std::string
   const bool is_finite_term = multiplier.product()
                                   ? is_finite(*multiplier.product())
                                   : is_finite(arithmetic.x.cast) && is_finite(arithmetic.w.cast);
-  const bool is_integer_sum = term.low >= 0 && is_long_exact && is_finite_term;
-  const auto is_exact_integer = [&](const Cast& cast) {
-    return cast.format.is_integer() && cast.format.is_signed && is_integer_sum &&
-           sum_high <= cast.format.bits() - 1;
-  };
   constexpr int k_max_wrapped_bits = 50;
-  const auto wraps = [&](const Cast& cast) {
-    return cast.overflow == Overflow::wrap && cast.format.coding == Coding::integer &&
-           cast.format.bits() <= k_max_wrapped_bits && is_integer_sum;
-  };
-  const auto sum = [&](const Cast& cast, const Span& term, Sum& kind, RoundSpec& rounding,
-                       std::optional<Wrap>& wrap) {
-    const bool is_exact = is_exact_integer(cast);
-    if (is_exact || wraps(cast)) spec.max_k = int64_t{1} << k_long_sum;
-    if (wraps(cast) && !is_exact) {
+  const bool are_integers = term.low >= 0 && is_finite_term;  // the products
+  const auto sum = [&](const Cast& cast, const Span& addend, int high, Sum& kind,
+                       RoundSpec& rounding, std::optional<Wrap>& wrap) {
+    const bool is_integer = cast.format.is_integer() && are_integers && is_held(high);
+    const bool is_exact = is_integer && cast.format.is_signed && high <= cast.format.bits() - 1;
+    if (is_integer && !is_exact && cast.overflow == Overflow::wrap &&
+        cast.format.coding == Coding::integer && cast.format.bits() <= k_max_wrapped_bits) {
       wrap = Wrap{std::ldexp(1.0, cast.format.bits()), to_double(cast.format.lowest())};
     }
     if (is_f64_addition(cast) || is_exact || wrap) {
@@ -371,11 +481,12 @@ std::optional<WideSpec> WideSpec::make(const Arithmetic& arithmetic, std::string
     const std::optional<RoundSpec> found = round_spec(cast);
     if (!found) return false;
     rounding = *found;
-    kind = sum_kind(cast, term);
+    kind = sum_kind(cast, addend);
     return true;
   };
-  if (!sum(accumulator.cast, term, spec.sum, spec.accumulator, spec.wrap) ||
-      (spec.chunk != 0 && !sum(accumulator.outer_cast(), span_of(accumulator.cast.format),
+  const int64_t run = spec.chunk == 0 ? max_k : std::min(max_k, spec.chunk);
+  if (!sum(accumulator.cast, term, high_of(run), spec.sum, spec.accumulator, spec.wrap) ||
+      (spec.chunk != 0 && !sum(sums.outer, span_of(accumulator.cast.format), high_of(max_k),
                                spec.outer_sum, spec.outer, spec.outer_wrap))) {
     return no("sums are rounded in a way that f64 lanes do not have");
   }
@@ -411,12 +522,11 @@ const Kernel k_wide_kernel = {
     },
     .pack = [](const Arithmetic& arithmetic, int64_t n, int64_t k, const RowReader& w,
                ThreadPool& pool) -> std::unique_ptr<PackedWeights> {
-      const WideSpec spec = *WideSpec::make(arithmetic);
-      if (k > spec.max_k) return k_reference_kernel.pack(arithmetic, n, k, w, pool);
-      const bool in_f32 =
-          Quantiser(arithmetic.x).fits_float() && Quantiser(arithmetic.w).fits_float();
-      return in_f32 ? pack_panels<WideWeights<float>>(w, pool, arithmetic, spec, n, k)
-                    : pack_panels<WideWeights<double>>(w, pool, arithmetic, spec, n, k);
+      const std::optional<WideSpec> spec = WideSpec::make(arithmetic, nullptr, k);
+      if (!spec) return k_reference_kernel.pack(arithmetic, n, k, w, pool);
+      return fit_float(arithmetic)
+                 ? pack_panels<WideWeights<float>>(w, pool, arithmetic, *spec, n, k)
+                 : pack_panels<WideWeights<double>>(w, pool, arithmetic, *spec, n, k);
     },
 };
 

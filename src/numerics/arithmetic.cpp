@@ -3,6 +3,7 @@
 
 #include <array>
 #include <optional>
+#include <span>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -54,16 +55,33 @@ const OverflowName* find_overflow(std::string_view name) {
   return nullptr;
 }
 
+const AccumulatorFamily* find_accumulator(std::string_view name) {
+  for (const AccumulatorFamily* family : accumulator_families()) {
+    if (family->has_format && !family->name.empty() && family->name == name) return family;
+  }
+  return nullptr;
+}
+
 // "(seed)" behind sr. A parenthesis may be the accumulator's instead: sr(chunk=16).
 uint32_t take_seed(Cursor& cursor, Rounding rounding) {
-  if (rounding != Rounding::stochastic || cursor.rest().starts_with("(chunk=") ||
-      cursor.rest().starts_with("(align=")) {
-    return 0;
-  }
-  if (!cursor.take('(')) return 0;
+  Cursor ahead = cursor;
+  if (rounding != Rounding::stochastic || !ahead.take('(')) return 0;
+  if (find_accumulator(ahead.word()) != nullptr) return 0;
+  cursor.take('(');
   const uint32_t seed = cursor.number(0, 0xFFFFFFFF, "the seed of sr(seed)");
   cursor.expect(')', "after the seed");
   return seed;
+}
+
+// What `read` makes of a part of the text that begins at `begin`; its errors placed in the whole.
+template <class Read>
+auto placed(Cursor& cursor, size_t begin, std::string_view part, const Read& read) {
+  try {
+    return read(part);
+  } catch (const ParseError& error) {
+    const std::string sentence = error.what();
+    cursor.fail_at(begin + error.offset(), sentence.substr(sentence.find(": ") + 2));
+  }
 }
 
 Format take_format(Cursor& cursor, const std::string& what) {
@@ -76,13 +94,7 @@ Format take_format(Cursor& cursor, const std::string& what) {
     name = cursor.text().substr(begin, cursor.offset() - begin);
   }
   if (name.empty()) cursor.fail("expected " + what + cursor.found());
-  try {
-    return parse_format(name);
-  } catch (const ParseError& error) {
-    // The same problem, placed in the whole text.
-    const std::string sentence = error.what();
-    cursor.fail_at(begin + error.offset(), sentence.substr(sentence.find(": ") + 2));
-  }
+  return placed(cursor, begin, name, parse_format);
 }
 
 // format[:rounding][:sat|inf]; stops at a ':' word that is none of these, which it leaves.
@@ -159,10 +171,19 @@ void take_method(Cursor& cursor, ScaleLevel& level) {
       cursor.fail_at(begin, "ocp gives powers of two: the scale's format must be e8m0 or the like");
     }
     if (method.argument != MethodName::none && cursor.take('=')) {
+      const size_t number_begin = cursor.offset();
       level.parameter = cursor.real(method.max, word);
-      if (method.method == ScaleMethod::given && cursor.take(':')) {
-        const int sign = cursor.take('-') ? -1 : 1;
-        level.zero = sign * static_cast<int32_t>(cursor.number(1, 1u << 30, "the code of zero"));
+      if (method.method == ScaleMethod::given) {
+        const Dyadic given = Dyadic::from_double(level.parameter);
+        const Cast cast{level.format, level.rounding, 0, Overflow::saturate};
+        if (cast(given).is_zero() || compare(given, level.format.max_finite()) > 0) {
+          cursor.fail_at(number_begin, "a scale of " + shortest(level.parameter) +
+                                           " is out of the range of " + format_name(level.format));
+        }
+        if (cursor.take(':')) {
+          const int sign = cursor.take('-') ? -1 : 1;
+          level.zero = sign * static_cast<int32_t>(cursor.number(0, 1u << 30, "the code of zero"));
+        }
       }
     } else if (method.argument == MethodName::required) {
       cursor.fail("expected " + word + "=number" + cursor.found());
@@ -269,7 +290,8 @@ Operand take_operand(Cursor& cursor) {
   const size_t begin = cursor.offset();
   operand.cast = take_cast(cursor, "a format");
   if (operand.cast.format.bits() > 32) {
-    cursor.fail_at(begin, "an operand has at most 32 bits; f64 can only be an accumulator");
+    cursor.fail_at(begin, "an operand has at most 32 bits; " + format_name(operand.cast.format) +
+                              " can only be an accumulator");
   }
   if (cursor.take(":ftz")) {
     operand.subnormals = Subnormals::flush;
@@ -292,31 +314,35 @@ Operand take_operand(Cursor& cursor) {
   return operand;
 }
 
-void take_setting(Cursor& cursor, const MultiplierFamily& family, std::vector<int>& settings,
-                  std::vector<bool>& given) {
+// key=value of what is named `name`; `given` are the settings already read.
+void take_setting(Cursor& cursor, std::string_view name, std::span<const Parameter> parameters,
+                  std::vector<int>& settings, std::vector<bool>& given) {
   const size_t begin = cursor.offset();
   const std::string key(cursor.word());
   std::vector<std::string> names;
-  size_t index = family.parameters.size();
-  for (size_t i = 0; i < family.parameters.size(); ++i) {
-    names.emplace_back(family.parameters[i].name);
-    if (family.parameters[i].name == key) index = i;
+  size_t index = parameters.size();
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    names.emplace_back(parameters[i].name);
+    if (parameters[i].name == key) index = i;
   }
-  if (index == family.parameters.size()) {
+  if (index == parameters.size()) {
     cursor.fail_at(begin,
-                   std::string(family.name) + " has no setting '" + key + "'" +
+                   std::string(name) + " has no setting '" + key + "'" +
                        (names.empty() ? ": it has none" : ": expected " + alternatives(names)) +
                        suggestion(key, names));
   }
   if (given[index]) cursor.fail_at(begin, "'" + key + "' is given twice");
   given[index] = true;
   cursor.expect('=', "after '" + key + "'");
-  const Parameter& parameter = family.parameters[index];
+  const Parameter& parameter = parameters[index];
+  const size_t value_begin = cursor.offset();
   if (parameter.intern != nullptr) {
     const std::string_view rest = cursor.rest();
     const std::string_view text = rest.substr(0, rest.find_first_of(",)"));
-    if (text.empty()) cursor.fail("expected a " + key + " after '='");
-    settings[index] = parameter.intern(text);
+    if (text.empty()) {
+      cursor.fail("expected " + key + "=" + std::string(parameter.placeholder) + cursor.found());
+    }
+    settings[index] = placed(cursor, value_begin, text, parameter.intern);
     cursor.take(text);
     return;
   }
@@ -325,7 +351,6 @@ void take_setting(Cursor& cursor, const MultiplierFamily& family, std::vector<in
                                                      static_cast<uint32_t>(parameter.max), key));
     return;
   }
-  const size_t value_begin = cursor.offset();
   const std::string value(cursor.word());
   std::vector<std::string> words(parameter.words.begin(), parameter.words.end());
   for (size_t i = 0; i < words.size(); ++i) {
@@ -335,6 +360,12 @@ void take_setting(Cursor& cursor, const MultiplierFamily& family, std::vector<in
     }
   }
   cursor.fail_at(value_begin, key + " must be " + alternatives(words) + ", not '" + value + "'");
+}
+
+std::vector<int> fallbacks(std::span<const Parameter> parameters) {
+  std::vector<int> settings;
+  for (const Parameter& parameter : parameters) settings.push_back(parameter.fallback);
+  return settings;
 }
 
 Multiplier take_multiplier(Cursor& cursor) {
@@ -349,18 +380,17 @@ Multiplier take_multiplier(Cursor& cursor) {
                               alternatives(multiplier_names()) +
                               suggestion(name, multiplier_names()));
   }
-  std::vector<int> settings;
-  for (const Parameter& parameter : family->parameters) settings.push_back(parameter.fallback);
+  std::vector<int> settings = fallbacks(family->parameters);
+  std::vector<bool> given(settings.size());
   if (cursor.take('(')) {
-    std::vector<bool> given(settings.size());
     do {
-      take_setting(cursor, *family, settings, given);
+      take_setting(cursor, name, family->parameters, settings, given);
     } while (cursor.take(','));
     cursor.expect(')', "after the settings of " + name);
   }
   for (size_t i = 0; i < settings.size(); ++i) {
     const Parameter& parameter = family->parameters[i];
-    if (parameter.intern == nullptr || settings[i] != parameter.fallback) continue;
+    if (!parameter.required || given[i]) continue;
     cursor.fail(name + " needs its " + std::string(parameter.name) + ": write " + name + "(" +
                 std::string(parameter.name) + "=...)");
   }
@@ -378,10 +408,13 @@ Multiplier take_multiplier(Cursor& cursor) {
 
 Accumulator take_accumulator(Cursor& cursor) {
   Accumulator accumulator;
+  const size_t begin = cursor.offset();
   Cursor ahead = cursor;
-  if (ahead.word() == "exact") {
+  const std::string_view word = ahead.word();
+  for (const AccumulatorFamily* family : accumulator_families()) {
+    if (family->has_format || family->name != word) continue;
     cursor = ahead;
-    accumulator.is_exact = true;
+    accumulator.family = family;
     return accumulator;
   }
   accumulator.cast = take_cast(cursor, "the accumulator's format");
@@ -394,33 +427,35 @@ Accumulator take_accumulator(Cursor& cursor) {
                 " does not have");
   }
   if (!cursor.take('(')) return accumulator;
-  if (cursor.take("align=")) {
-    accumulator.align = cursor.number(1, k_max_aligned, "align");
-    if (!accumulator.cast.format.is_float() || accumulator.cast.format.bits() > 32) {
-      cursor.fail("aligned sums are floats of at most 32 bits");
+
+  ahead = cursor;
+  const std::string name(ahead.word());
+  const AccumulatorFamily* const family = find_accumulator(name);
+  if (family == nullptr) {
+    std::vector<std::string> names;
+    std::vector<std::string> forms;
+    for (const AccumulatorFamily* candidate : accumulator_families()) {
+      if (!candidate->has_format || candidate->name.empty()) continue;
+      names.emplace_back(candidate->name);
+      forms.push_back(names.back());
+      if (!candidate->parameters.empty()) {
+        forms.back() += "=" + std::string(candidate->parameters[0].placeholder);
+      }
     }
-    if (cursor.take(",")) {
-      if (!cursor.take("extra=")) cursor.fail("expected extra=bits" + cursor.found());
-      accumulator.extra = cursor.number(0, k_max_extra_bits, "extra");
-    }
-    cursor.expect(')', "after the alignment");
-    return accumulator;
+    cursor.fail("expected " + alternatives(forms) + cursor.found() + suggestion(name, names));
   }
-  if (!cursor.take("chunk=")) cursor.fail("expected chunk=n or align=n" + cursor.found());
-  accumulator.chunk = cursor.number(1, 1u << 30, "chunk");
-  if (cursor.take(',')) {
-    if (!cursor.take("outer=")) cursor.fail("expected outer=format" + cursor.found());
-    accumulator.outer = take_format(cursor, "the format of the total over chunks");
-    if (!accumulator.outer->has_zero() || accumulator.outer->is_listed()) {
-      cursor.fail("the total over chunks is a float or an integer, and starts at zero");
-    }
-    // The same total as without it: one written form for one arithmetic.
-    if (*accumulator.outer == accumulator.cast.format &&
-        accumulator.outer_cast() == accumulator.cast) {
-      accumulator.outer.reset();
-    }
+  accumulator.family = family;
+  accumulator.settings = fallbacks(family->parameters);
+  std::vector<bool> given(accumulator.settings.size());
+  if (family->parameters.empty()) cursor = ahead;
+  for (bool more = !family->parameters.empty(); more; more = cursor.take(',')) {
+    take_setting(cursor, name, family->parameters, accumulator.settings, given);
   }
-  cursor.expect(')', "after the chunk");
+  cursor.expect(')', "after the settings of " + name);
+  if (family->why_not != nullptr) {
+    if (const auto why = family->why_not(accumulator)) cursor.fail_at(begin, *why);
+  }
+  if (family->normalise != nullptr) family->normalise(accumulator);
   return accumulator;
 }
 
@@ -631,22 +666,31 @@ std::string to_string(const Operand& operand) {
   return text;
 }
 
+namespace {
+
+// "key=value,key=value" of the settings that are not their fallback.
+std::string settings_text(std::span<const Parameter> parameters, std::span<const int> settings) {
+  std::string text;
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    const Parameter& parameter = parameters[i];
+    const int value = settings[i];
+    if (value == parameter.fallback) continue;
+    if (!text.empty()) text += ",";
+    text += std::string(parameter.name) + "=";
+    text += parameter.text != nullptr ? parameter.text(value)
+            : parameter.words.empty() ? std::to_string(value)
+                                      : std::string(parameter.words[static_cast<size_t>(value)]);
+  }
+  return text;
+}
+
+}  // namespace
+
 std::string to_string(const Multiplier& multiplier) {
   const MultiplierFamily& family = multiplier.family();
-  std::string settings;
-  for (size_t i = 0; i < family.parameters.size(); ++i) {
-    const Parameter& parameter = family.parameters[i];
-    const int value = multiplier.settings()[i];
-    if (value == parameter.fallback) continue;
-    settings += settings.empty() ? "(" : ",";
-    settings += std::string(parameter.name) + "=";
-    settings += parameter.text != nullptr ? parameter.text(value)
-                : parameter.words.empty()
-                    ? std::to_string(value)
-                    : std::string(parameter.words[static_cast<size_t>(value)]);
-  }
-  if (!settings.empty()) settings += ")";
-  std::string text = std::string(family.name) + settings;
+  std::string text(family.name);
+  const std::string settings = settings_text(family.parameters, multiplier.settings());
+  if (!settings.empty()) text += "(" + settings + ")";
   if (const auto& product = multiplier.written_product()) {
     text += ":" + cast_text(*product, Overflow::saturate);
   }
@@ -654,20 +698,13 @@ std::string to_string(const Multiplier& multiplier) {
 }
 
 std::string to_string(const Accumulator& accumulator) {
-  if (accumulator.is_exact) return "exact";
+  const AccumulatorFamily& family = *accumulator.family;
+  if (!family.has_format) return std::string(family.name);
   const Cast& cast = accumulator.cast;
-  std::string text = cast_text(cast, default_overflow(cast.format));
-  if (accumulator.align != 0) {
-    text += "(align=" + std::to_string(accumulator.align);
-    if (accumulator.extra != 0) text += ",extra=" + std::to_string(accumulator.extra);
-    text += ")";
-  }
-  if (accumulator.chunk != 0) {
-    text += "(chunk=" + std::to_string(accumulator.chunk);
-    if (accumulator.outer) text += ",outer=" + format_name(*accumulator.outer);
-    text += ")";
-  }
-  return text;
+  const std::string text = cast_text(cast, default_overflow(cast.format));
+  if (family.name.empty()) return text;
+  const std::string settings = settings_text(family.parameters, accumulator.settings);
+  return text + "(" + (settings.empty() ? std::string(family.name) : settings) + ")";
 }
 
 std::string to_string(const Arithmetic& arithmetic) {

@@ -93,7 +93,10 @@ class Cursor {
 
   // ", found 'x'" or ", found the end".
   std::string found() const {
-    return done() ? ", found the end" : std::string(", found '") + peek() + "'";
+    if (done()) return ", found the end";
+    size_t length = 1;  // a character beyond ASCII is several bytes: 0b10xxxxxx follow the first
+    while (at_ + length < end_ && (text_[at_ + length] & 0b11000000) == 0b10000000) ++length;
+    return ", found '" + std::string(text_.substr(at_, length)) + "'";
   }
 
  private:

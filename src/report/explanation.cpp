@@ -123,8 +123,8 @@ Stored store(const Operand& operand, float value) {
   return stored;
 }
 
-std::string operand_step(std::string_view name, const Operand& operand, float value) {
-  const Stored stored = store(operand, value);
+std::string operand_step(std::string_view name, const Operand& operand, float value,
+                         const Stored& stored) {
   std::string text = fmt::format("  {} = {:.9g}", name, value);
   if (!operand.scaling.empty()) {
     text += fmt::format(", over its scale {:.9g} (as if it were the largest of its groups)",
@@ -299,36 +299,30 @@ std::string off_by(double value, double exact) {
 }
 
 std::string accumulator_words(const Accumulator& accumulator) {
-  std::string text = accumulator.is_plain_f32()
-                         ? "f32: products are added one by one in order of k"
-                         : cast_words(accumulator.cast) + ": after every addition, in order of k";
-  if (accumulator.is_exact) text = "exact: nothing is lost until the sum is rounded to f32";
-  if (accumulator.align != 0) {
-    text =
-        cast_words(accumulator.cast) +
-        fmt::format(
-            ": after every {} products, which are added with the sum so far, all cut to"
-            " {} bits below the largest's first",
-            accumulator.align, accumulator.cast.format.significand_bits() - 1 + accumulator.extra);
+  if (accumulator.is_plain_f32()) return "f32: products are added one by one in order of k";
+  const SumForm form = accumulator.form();
+  const std::string one_by_one = ": after every addition, in order of k";
+  switch (form.kind) {
+    case SumForm::Kind::plain: return cast_words(accumulator.cast) + one_by_one;
+    case SumForm::Kind::chunked:
+      return cast_words(accumulator.cast) + one_by_one +
+             fmt::format("; each run of {} is summed from zero, the runs' sums are added in {}",
+                         form.chunk, format_name(form.outer.format));
+    case SumForm::Kind::aligned:
+      return cast_words(accumulator.cast) +
+             fmt::format(
+                 ": after every {} products, which are added with the sum so far, all cut to"
+                 " {} bits below the largest's first",
+                 form.align, accumulator.cast.format.significand_bits() - 1 + form.extra);
+    case SumForm::Kind::exact:
+    case SumForm::Kind::other: break;
   }
-  if (accumulator.chunk != 0) {
-    text += fmt::format("; each run of {} is summed from zero, the runs' sums are added in {}",
-                        accumulator.chunk, format_name(accumulator.outer_cast().format));
-  }
-  return text;
+  const AccumulatorFamily& family = *accumulator.family;
+  return (family.has_format ? cast_words(accumulator.cast) : std::string(family.name)) + ": " +
+         std::string(family.summary);
 }
 
-// The kernel for a matrix of usual size.
-Lowering lowering_of(const Arithmetic& arithmetic) {
-  int64_t k = 1;  // a length that every block divides
-  for (const Operand* operand : {&arithmetic.x, &arithmetic.w}) {
-    for (const ScaleLevel& level : operand->scaling) k *= std::max<uint32_t>(1, level.block);
-  }
-  return lower(arithmetic, {512, 512, 512 * k});
-}
-
-Json operand_json(const Operand& operand, float value) {
-  const Stored stored = store(operand, value);
+Json operand_json(const Operand& operand, float value, const Stored& stored) {
   return {{"written", to_string(operand)},
           {"value", value},
           {"scale", stored.scale},
@@ -338,6 +332,14 @@ Json operand_json(const Operand& operand, float value) {
 }
 
 }  // namespace
+
+Lowering usual_lowering(const Arithmetic& arithmetic) {
+  int64_t k = 1;  // a length that every block divides
+  for (const Operand* operand : {&arithmetic.x, &arithmetic.w}) {
+    for (const ScaleLevel& level : operand->scaling) k *= std::max<uint32_t>(1, level.block);
+  }
+  return lower(arithmetic, {512, 512, 512 * k});
+}
 
 Dyadic explained_product(const Arithmetic& arithmetic, float x, float w) {
   return product_steps(arithmetic, store(arithmetic.x, x).value, store(arithmetic.w, w).value)
@@ -360,10 +362,11 @@ std::string explanation(const Arithmetic& arithmetic, float x, float w) {
   text += fmt::format("  sum            {}\n", accumulator_words(arithmetic.accumulator));
 
   text += "\n1. The operands (sign | exponent field | mantissa)\n\n";
-  text += operand_step("x", arithmetic.x, x) + operand_step("w", arithmetic.w, w);
-
   const Stored stored_x = store(arithmetic.x, x);
   const Stored stored_w = store(arithmetic.w, w);
+  text += operand_step("x", arithmetic.x, x, stored_x);
+  text += operand_step("w", arithmetic.w, w, stored_w);
+
   const Steps steps = product_steps(arithmetic, stored_x.value, stored_w.value);
   text += "\n2. The product\n\n" + steps.text;
 
@@ -393,7 +396,7 @@ std::string explanation(const Arithmetic& arithmetic, float x, float w) {
   }
 
   text += "\n5. The kernel\n\n";
-  const Lowering lowering = lowering_of(arithmetic);
+  const Lowering lowering = usual_lowering(arithmetic);
   text += fmt::format("  {}: {}\n", kernel_name(lowering.kernel), lowering.reason);
   return text;
 }
@@ -412,15 +415,17 @@ std::string treatments_explanation(std::span<const Treatment> treatments) {
 }
 
 std::string explanation_json(const Arithmetic& arithmetic, float x, float w) {
-  const double scale = store(arithmetic.x, x).scale * store(arithmetic.w, w).scale;
-  const Lowering lowering = lowering_of(arithmetic);
+  const Stored stored_x = store(arithmetic.x, x);
+  const Stored stored_w = store(arithmetic.w, w);
+  const Dyadic product = product_steps(arithmetic, stored_x.value, stored_w.value).product;
+  const Lowering lowering = usual_lowering(arithmetic);
   const Json document = {
       {"arith", display_name(arithmetic)},
       {"written", to_string(arithmetic)},
-      {"x", operand_json(arithmetic.x, x)},
-      {"w", operand_json(arithmetic.w, w)},
+      {"x", operand_json(arithmetic.x, x, stored_x)},
+      {"w", operand_json(arithmetic.w, w, stored_w)},
       {"multiplier", to_string(arithmetic.resolved_multiplier())},
-      {"product", to_double(explained_product(arithmetic, x, w)) * scale},
+      {"product", to_double(product) * (stored_x.scale * stored_w.scale)},
       {"exact_product", double{x} * double{w}},
       {"accumulator", to_string(arithmetic.accumulator)},
       {"kernel", kernel_name(lowering.kernel)},

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "napier/arithmetic.hpp"
+#include "napier/gemm.hpp"
 #include "napier/treatment.hpp"
 
 namespace napier {
@@ -12,6 +13,9 @@ namespace napier {
 // For people: the operands' bits, the product step by step beside the exact one, one step of the
 // sum, and the kernel that would run it.
 std::string explanation(const Arithmetic& arithmetic, float x, float w);
+
+// The kernel that runs it on a matrix that its blocks divide, and why.
+Lowering usual_lowering(const Arithmetic& arithmetic);
 
 // What each treatment of a rule does to the product, a line each; nothing where there are none.
 std::string treatments_explanation(std::span<const Treatment> treatments);

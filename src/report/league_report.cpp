@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "report/csv.hpp"
+#include "report/explanation.hpp"
 #include "report/json.hpp"
 #include "report/text_table.hpp"
 
@@ -193,8 +194,10 @@ std::string league_json(std::span<const League> leagues) {
     Json results = Json::array();
     for (const size_t i : ranking(league)) {
       const Entrant& entrant = league.entrants[i];
+      const Arithmetic arithmetic = parse_arithmetic(entrant.subject.name);
       Json entry = {{"arith", entrant.subject.name},
-                    {"written", to_string(parse_arithmetic(entrant.subject.name))},
+                    {"written", to_string(arithmetic)},
+                    {"kernel", kernel_name(usual_lowering(arithmetic).kernel)},
                     {"weight_bits", entrant.weight_bits},
                     {"activation_bits", entrant.activation_bits},
                     {"share", entrant.share}};

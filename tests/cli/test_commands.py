@@ -72,7 +72,7 @@ def test_bench(napier):
 
 def test_formats(napier):
     document = json.loads(napier("formats", "--json").stdout)
-    assert set(document) == {"formats", "roundings", "multipliers", "presets"}
+    assert set(document) == {"formats", "roundings", "multipliers", "accumulators", "presets"}
     limits = {f["name"]: (f["max"], f["min_positive"]) for f in document["formats"]}
     assert limits["e4m3fn"] == (448, 2 ** -9)
     assert limits["e5m2"] == (57344, 2 ** -16)

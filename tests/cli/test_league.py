@@ -30,6 +30,11 @@ def test_rows_bits_and_figures(napier, model, text, tmp_path):
     divergence = [row["kl_mean"] for row in league["results"]]
     assert divergence == sorted(divergence)
 
+    for name, row in rows.items():
+        explained = json.loads(napier("explain", name, "--json", check=True).stdout)
+        assert row["kernel"] == explained["kernel"]
+    assert rows["x=bf16/w=nf4@block64"]["kernel"] == "native"
+
     assert rows["bf16"]["weight_bits"] == 16 and rows["bf16"]["share"] == 1
     assert rows["lmul-m4"]["weight_bits"] == 13
     four = rows["x=int8@row/w=int4@block4(f16)"]

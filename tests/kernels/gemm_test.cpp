@@ -243,7 +243,22 @@ std::vector<std::string> arithmetics() {
            "bf16/acc=f32(align=8)",
            "f16/acc=f16:rdn(align=5,extra=3)",
            "f32/acc=e5m3(align=7)",
+           "fp8_e5m2/acc=exact",
+           "x=e5m2:inf/w=bf16:inf/acc=exact",
+           "f32/acc=exact",
+           "x=e9m4/w=e9m4/acc=exact",
+           "x=e9m0/w=e3m9/acc=exact",
+           "x=int32/w=int21/acc=exact",
+           "x=int30/w=int16",
+           "x=int28@row/w=int25s:rtz@row/acc=int48",
+           "x=int32/w=int8/acc=int40:wrap",
+           "lmul-m4/acc=exact",
+           "lmul-formula-m4/mul=lmul(reading=formula):bf16/acc=exact",
+           "fp8_e5m2/mul=exact:bf16:rtz/acc=exact",
            "x=int8/w=int8/mul=realm",
+           "x=int8/w=int8/mul=realm/acc=exact",
+           "x=e4m3fn/w=e4m3fn/mul=realm/acc=exact",
+           "x=int8/w=int6/mul=realm:int16/acc=int32",
            "x=e4m3fn/w=e4m3fn:literal/mul=realm(segments=1,bits=4)",
            "x=e4m3fn:inf/w=e2m1fn/mul=realm:e4m3fn",
            "lmul-m4/mul=realm",
@@ -287,6 +302,8 @@ const std::vector<std::string>& scaled_arithmetics() {
       "x=e4m3fn@tensor(f32,mse)/w=pow4a50@row",
       "x=e4m3fn@row/w=e2m1fn@block16(e4m3fn)@tensor/acc=e8m13:rtz(align=32)",
       "x=int8@row/w=int8@block8/acc=exact",
+      "x=e5m2@block32(e8m0)/w=e5m2@block16(e8m0)/acc=exact",
+      "x=bf16/w=e2m1fn@column/acc=exact",
       "x=e4m3fn@row/w=int4@block16/mul=realm",
       "x=int8@row/w=int8@row/acc=int15:wrap",
       "x=e4m3fn@column/w=e4m3fn@row",
@@ -459,6 +476,46 @@ TEST(Gemm, LongSums) {
   }
 }
 
+// Sums of the largest products, of as many as an accumulator holds and of more: on the way to where
+// integers saturate or wrap, and exact sums need another part. Then some are taken away again.
+TEST(Gemm, SumsAtTheEndsOfTheirRange) {
+  ThreadPool pool(1);
+  struct Long {
+    const char* text;
+    float x, w;
+    int64_t fits;  // products of +x w
+  };
+  for (const Long& c : {
+           Long{"x=int8/w=int8/acc=int32", -128, -128, 131071},
+           {"x=int8/w=int8/acc=int24", -128, -128, 511},
+           {"x=int8/w=int8/acc=int24:wrap", -128, -128, 511},
+           {"x=int16s/w=int16s/acc=int32(chunk=2,outer=f32)", 32767, 32767, 2},
+           {"x=int16/w=int16/acc=int32(chunk=2,outer=f32)", -32768, -32768, 1},
+           {"x=int16/w=int16/acc=int32(chunk=3,outer=int34)", 32767, 32767, 2},
+           {"fp8_e5m2/acc=exact", 57344, 57344, 1000},
+           {"bf16/acc=exact", 0x1p127f, 0x1.fep-100f, 1000},
+           {"x=int32/w=int21/acc=exact", 2147483520, 1048575, 1000},
+       }) {
+    SCOPED_TRACE(c.text);
+    const Arithmetic arithmetic = parse_arithmetic(c.text);
+    for (const int64_t k : {c.fits, c.fits + 1, 2 * c.fits + 3}) {
+      Matrix x(static_cast<size_t>(k), c.x);
+      Matrix w(static_cast<size_t>(k), c.w);
+      for (const bool cancels : {false, true}) {
+        if (cancels) {
+          for (int64_t i = k / 2; i < k; ++i) x[static_cast<size_t>(i)] = -c.x;
+          x.back() = 1;  // what is left of exact sums
+          w.back() = 1;
+        }
+        Matrix want(1);
+        reference_gemm(arithmetic, {1, 1, k}, x.data(), w.data(), want.data());
+        const auto packed = pack_weights(arithmetic, 1, k, rows_of(w, k), pool);
+        expect_same(multiply(*packed, 1, x, pool), want, 1, std::to_string(k) + " products");
+      }
+    }
+  }
+}
+
 TEST(Gemm, BitsDoNotDependOnThreads) {
   std::mt19937_64 random(test::seed());
   const std::vector<Data>& kinds = kinds_of_data();
@@ -575,9 +632,46 @@ TEST(Lower, TakesTheFastKernelForEachPreset) {
   EXPECT_EQ(kernel_of("x=int8@row/w=int8@row/acc=int16:wrap"), KernelKind::wide);
   EXPECT_EQ(kernel_of("x=int8@row/w=int8@row/acc=int16"), KernelKind::wide);
   EXPECT_EQ(kernel_of("x=int8@column/w=int8@row"), KernelKind::native);
+  EXPECT_EQ(kernel_of("fp8_e5m2/acc=exact"), KernelKind::wide);
+  EXPECT_EQ(kernel_of("f32/acc=exact"), KernelKind::wide);
+  EXPECT_EQ(kernel_of("lmul-m4/acc=exact"), KernelKind::wide);
+  EXPECT_EQ(kernel_of("x=int32/w=int16"), KernelKind::wide);
   // What wraps in the middle is not what wraps at the end, without the lowest number.
   EXPECT_EQ(kernel_of("x=int8/w=int8/acc=int9s:wrap"), KernelKind::reference);
   EXPECT_EQ(lower(parse_arithmetic("acc=f32:sr"), {1, 1, 1}).kernel, KernelKind::reference);
+}
+
+// Scales in blocks, exact products: every format, every way of summing but at random.
+TEST(Lower, NoBlockedFormatWithExactProductsIsScalar) {
+  const char* const scales[] = {"@block32(e8m0)", "@block32(e4m3fn)@tensor", "@block16",
+                                "@block64(f16)"};
+  const char* const sums[] = {"f32",
+                              "f64",
+                              "f16:rtz",
+                              "bf16",
+                              "bf16(chunk=16,outer=f32)",
+                              "exact",
+                              "int32",
+                              "e4m3fn",
+                              "int24(chunk=8)",
+                              "f32:rtz(align=16)",
+                              "e8m13:rtz(align=32)"};
+  int64_t seen = 0;
+  for (const NamedFormat& named : named_formats()) {
+    if (named.format.bits() > 16) continue;
+    for (const char* scale : scales) {
+      for (const char* sum : sums) {
+        const std::string operand = std::string(named.name) + scale;
+        for (const char* other : {operand.c_str(), "bf16", "int8@row"}) {
+          const std::string text = "x=" + std::string(other) + "/w=" + operand + "/acc=" + sum;
+          const Lowering lowering = lower(parse_arithmetic(text), {1, 1, 256});
+          EXPECT_NE(lowering.kernel, KernelKind::reference) << text << ": " << lowering.reason;
+          ++seen;
+        }
+      }
+    }
+  }
+  EXPECT_GT(seen, 1000);
 }
 
 }  // namespace

@@ -108,10 +108,14 @@ class RandomWritten {
         level.method = ScaleMethod::mean;
         level.parameter = below(2) ? real() : 0;
         break;
-      case ScaleMethod::given:
+      case ScaleMethod::given: {
+        const Dyadic scale = Dyadic::from_double(real());
+        const Cast cast{level.format, level.rounding, 0, Overflow::saturate};
+        if (cast(scale).is_zero() || compare(scale, level.format.max_finite()) > 0) break;
         level.method = ScaleMethod::given;
-        level.parameter = real();
+        level.parameter = to_double(scale);
         break;
+      }
       default: level.method = ScaleMethod::absmax; break;
     }
   }
@@ -119,42 +123,38 @@ class RandomWritten {
   Multiplier multiplier() {
     const MultiplierFamily& family = *multiplier_families()[below(multiplier_families().size())];
     if (!family.parameters.empty() && family.parameters[0].intern != nullptr) return multiplier();
-    std::vector<int> settings;
-    for (const Parameter& parameter : family.parameters) {
+    std::optional<Cast> product;
+    if (below(2) == 0) product = cast(format(64, true), Overflow::saturate);
+    return Multiplier(family, settings(family.parameters), product);
+  }
+
+  std::vector<int> settings(std::span<const Parameter> parameters) {
+    std::vector<int> values;
+    for (const Parameter& parameter : parameters) {
       int value = parameter.fallback;
-      if (below(2) == 0) {
+      if (parameter.required || below(2) == 0) {
         const uint64_t span = parameter.words.empty()
                                   ? static_cast<uint64_t>(parameter.max - parameter.min + 1)
                                   : parameter.words.size();
         value = (parameter.words.empty() ? parameter.min : 0) + static_cast<int>(below(span));
+        if (parameter.intern != nullptr) {  // of accumulators: a format
+          value = parameter.intern(format_name(format(64, true)));
+        }
       }
-      settings.push_back(value);
+      values.push_back(value);
     }
-    std::optional<Cast> product;
-    if (below(2) == 0) product = cast(format(64, true), Overflow::saturate);
-    return Multiplier(family, settings, product);
+    return values;
   }
 
   Accumulator accumulator() {
     Accumulator a;
+    a.family = accumulator_families()[below(accumulator_families().size())];
+    if (!a.family->has_format) return a;
     const Format f = format(64, true);
-    if (below(8) == 0) {
-      a.is_exact = true;
-      return a;
-    }
     a.cast = cast(f, default_overflow(f));
-    if (below(4) == 0 && f.is_float() && f.bits() <= 32) {
-      a.align = 1 + static_cast<uint32_t>(below(k_max_aligned));
-      a.extra = static_cast<uint32_t>(below(k_max_extra_bits + 1));
-      return a;
-    }
-    if (below(2) != 0) return a;
-    a.chunk = 1 + static_cast<uint32_t>(below(4096));
-    if (below(2) == 0) {
-      a.outer = format(64, true);
-      // Written as nothing where it says nothing.
-      if (*a.outer == f && a.outer_cast() == a.cast) a.outer.reset();
-    }
+    a.settings = settings(a.family->parameters);
+    if (a.family->why_not != nullptr && a.family->why_not(a)) return accumulator();
+    if (a.family->normalise != nullptr) a.family->normalise(a);
     return a;
   }
 

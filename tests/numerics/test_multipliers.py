@@ -54,9 +54,9 @@ def test_signed_tables(kind, tmp_path):
 @pytest.mark.parametrize("content, word", [
     (b"", "0 bytes"), (b"\x00" * 131071, "131071 bytes"), (b"1 " * 65535, "65535 numbers"),
     (b"1 " * 65537, "65537 numbers"), (b"1 nan " + b"1 " * 65534, "not a finite number"),
-    (b"1 two " + b"1 " * 65534, "'two'"),
+    (b"1 two " + b"1 " * 65534, "'two'"), (b"1 1e39 " + b"1 " * 65534, "f32 does not hold"),
     (np.full(65536, np.nan, "<f4").tobytes(), "not a finite number")],
-                         ids=["empty", "bytes", "few", "many", "nan", "word", "nans"])
+                         ids=["empty", "bytes", "few", "many", "nan", "word", "huge", "nans"])
 def test_bad_tables(content, word, tmp_path):
     path = tmp_path / "bad"
     path.write_bytes(content)

@@ -1,6 +1,6 @@
 """What an addition touches: a list of values, a preset or a named format is one entry of one file,
-a multiplier a file of its own and a line of the registry. Held against the sources, and by adding
-one of each to a copy of them."""
+a multiplier and an accumulator a file of its own and a line of the registry. Held against the
+sources, and by adding one of each to a copy of them."""
 import ctypes
 import os
 import re
@@ -32,6 +32,9 @@ REGISTRIES = [("codebooks.cpp", r'^ +(?:\{|choice\()"([a-z0-9_]+)",'),
               ("presets.cpp", r'Preset\{"([^"]+)"'), ("formats.cpp", r'NamedFormat\{"([^"]+)"')]
 
 
+FAMILIES = {"multipliers", "accumulators"}
+
+
 @pytest.mark.parametrize("file, pattern", REGISTRIES)
 def test_an_entry_is_all_there_is(file, pattern):
     names = entries(file, pattern)
@@ -43,31 +46,37 @@ def test_an_entry_is_all_there_is(file, pattern):
         # Registries may name each other's entries (presets are written in formats), and multipliers
         # share a name with presets.
         elsewhere = [path for path in files_with(f'"{name}"') if path != here
-                     and path not in others and path.parent.name != "multipliers"]
+                     and path not in others and path.parent.name not in FAMILIES]
         assert not elsewhere, f"{name} of {file} is named in {elsewhere} too"
 
 
-def test_a_multiplier_is_a_file_and_a_line():
-    names = re.findall(r"^NAPIER_MULTIPLIER\((\w+)\)$",
-                       (NUMERICS / "multipliers" / "registry.inc").read_text(), re.MULTILINE)
-    assert "table" in names
+@pytest.mark.parametrize("kind, known, default", [
+    # The default is spelt out where a Multiplier or an Accumulator is made of nothing.
+    ("multiplier", "table", ("exact", NUMERICS / "multiplier.cpp")),
+    ("accumulator", "align", ("plain", ROOT / "include" / "napier" / "accumulator.hpp"))])
+def test_a_multiplier_or_accumulator_is_a_file_and_a_line(kind, known, default):
+    folder = NUMERICS / f"{kind}s"
+    names = re.findall(rf"^NAPIER_{kind.upper()}\((\w+)\)$",
+                       (folder / "registry.inc").read_text(), re.MULTILINE)
+    assert known in names
     for name in names:
-        own = NUMERICS / "multipliers" / f"{name}.cpp"
-        found = set(files_with(f"k_{name}_multiplier"))
-        # The default is spelt out where a Multiplier is made of nothing.
-        assert own in found and found <= {own, NUMERICS / "multiplier.cpp"}, (name, found)
-        assert name == "exact" or found == {own}, (name, found)
+        own = folder / f"{name}.cpp"
+        found = set(files_with(f"k_{name}_{kind}"))
+        assert found == {own, default[1]} if name == default[0] else found == {own}, (name, found)
 
 
-# A number format, a list, a multiplier that doubles the exact product, and a preset that has all.
+# A number format, a list, a multiplier that doubles the exact product, an accumulator that adds the
+# first of each so many products, and a preset that has all.
 ADDITIONS = {
     "formats.cpp": ("constexpr std::array k_formats = {",
                     'NamedFormat{"samplefloat", ieee(3, 1), "", "a sample"},'),
     "codebooks.cpp": ("Codebooks make_codebooks() {\n  return {",
                       '{"samplelist", {-3, 0, 1, 5}, "a sample"},'),
     "presets.cpp": ("constexpr std::array k_presets = {",
-                    'Preset{"sample", "x=samplefloat/w=samplelist/mul=sample", "a sample"},'),
+                    'Preset{"sample", "x=samplefloat/w=samplelist/mul=sample/acc=f32(sample=2)", '
+                    '"a sample"},'),
     "multipliers/registry.inc": ("NAPIER_MULTIPLIER(table)", "NAPIER_MULTIPLIER(sample)"),
+    "accumulators/registry.inc": ("NAPIER_ACCUMULATOR(align)", "NAPIER_ACCUMULATOR(sample)"),
 }
 MULTIPLIER = """
 #include "families.hpp"
@@ -89,6 +98,34 @@ const MultiplierFamily k_sample_multiplier = {
 }  // namespace napier
 """
 
+ACCUMULATOR = """
+#include <array>
+#include "families.hpp"
+
+namespace napier {
+namespace {
+
+constexpr std::array k_parameters = {
+    Parameter{.name = "sample", .min = 1, .max = 9, .summary = "a sample", .required = true}};
+
+}  // namespace
+
+const AccumulatorFamily k_sample_accumulator = {
+    .name = "sample",
+    .summary = "the first of each so many products",
+    .parameters = k_parameters,
+    .sum = [](const Accumulator& accumulator, std::span<const Dyadic> products, uint64_t position) {
+      Dyadic sum = Dyadic::zero();
+      for (size_t i = 0; i < products.size(); i += static_cast<size_t>(accumulator.settings[0])) {
+        sum = accumulator.add(sum, products[i], position + i);
+      }
+      return sum;
+    },
+};
+
+}  // namespace napier
+"""
+
 
 @pytest.fixture(scope="module")
 def sample(build_dir, tmp_path_factory):
@@ -101,13 +138,15 @@ def sample(build_dir, tmp_path_factory):
         assert before.count(after) == 1
         (numerics / file).write_text(before.replace(after, f"{after}\n{line}"))
     (numerics / "multipliers" / "sample.cpp").write_text(MULTIPLIER)
+    (numerics / "accumulators" / "sample.cpp").write_text(ACCUMULATOR)
     changed = [path for path in sorted(numerics.glob("**/*")) if path.is_file()
                and (not (NUMERICS / path.relative_to(numerics)).exists() or path.read_text()
                     != (NUMERICS / path.relative_to(numerics)).read_text())]
-    assert len(changed) == len(ADDITIONS) + 1
-    # What was changed is compiled, and multiplier.cpp, which the registry is a part of; the rest is
-    # the build's.
-    compiled = [path for path in changed if path.suffix == ".cpp"] + [numerics / "multiplier.cpp"]
+    assert len(changed) == len(ADDITIONS) + 2
+    # What was changed is compiled, and what the two registries are a part of; the rest is the
+    # build's.
+    compiled = [path for path in changed if path.suffix == ".cpp"] + [
+        numerics / "multiplier.cpp", numerics / "accumulator.cpp"]
     [archive] = (path for path in build_dir.glob("**/libnapier_numerics.a"))
     library = folder / "sample.so"
     subprocess.run(
@@ -120,7 +159,7 @@ def sample(build_dir, tmp_path_factory):
     return bridge.Bridge(library)
 
 
-def test_a_sample_addition_is_four_lines_and_a_file(sample):
+def test_a_sample_addition_is_five_lines_and_two_files(sample):
     """They are in every list, read and print, and compute."""
     assert "samplefloat" in sample.formats() and "samplelist" in sample.formats("listed")
     assert "sample" in sample.multipliers() and "sample" in sample.presets()
@@ -129,5 +168,10 @@ def test_a_sample_addition_is_four_lines_and_a_file(sample):
                 .doubles()) == [-3, 1, 5]
     products = sample.multiply("sample", [0b00111, 0b10110], [3, 0])  # 1.5 * 5, -1 * -3
     assert list(products.doubles()) == [15.0, 6.0]
+    assert sample.sum("bf16(sample=3)", [1.5, 100, 100, 2, 100]).exact(0)[0] == 3.5
+    with pytest.raises(ValueError, match="expected chunk=n, align=n or sample=n"):
+        sample.sum("bf16(samples=3)", [1.0])
+    with pytest.raises(ValueError, match="sample must be a whole number from 1 to 9"):
+        sample.sum("bf16(sample=10)", [1.0])
     with pytest.raises(ValueError, match="did you mean 'samplelist'"):
         sample.decode("samplelisd", [0])

@@ -51,7 +51,9 @@ std::vector<float> read_numbers(const std::string& path, const std::string& byte
       const char* stop = at;
       while (stop != end && !is_gap(*stop) && stop - at < 20) ++stop;
       throw Error(path + ": number " + std::to_string(numbers.size() + 1) + " of the table is '" +
-                  std::string(at, stop) + "': expected 65536 numbers");
+                  std::string(at, stop) +
+                  (error == std::errc::result_out_of_range ? "', which f32 does not hold"
+                                                           : "': expected 65536 numbers"));
     }
     numbers.push_back(value);
     at = next;
@@ -125,7 +127,9 @@ constexpr std::array k_parameters = {
               .fallback = -1,
               .summary = "65536 products: text, 16-bit integers or f32",
               .intern = intern,
-              .text = [](int index) { return table_at(index).path; }},
+              .text = [](int index) { return table_at(index).path; },
+              .placeholder = "PATH",
+              .required = true},
     Parameter{.name = "signed",
               .fallback = -1,
               .words = k_signs,
