@@ -1,4 +1,4 @@
-// All arithmetics and recipes on one model: what each runs on, what its numbers take, what it costs.
+// Arithmetics and recipes on one model: what each runs on, what its numbers take, what it costs.
 #pragma once
 
 #include <optional>

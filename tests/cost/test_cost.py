@@ -151,8 +151,9 @@ def test_treatments_by_hand(cost, tmp_path):
     layers, n, k = 32, 14336, 4096
 
     def role(treatments):
-        plan = cost("llama-3.1-8b", "--plan", f"*ffn_up* -> x=e4m3/w=e2m1{treatments}; * -> f32",
-                    "--batch", 4, "--tile", 100, "--prices", tmp_path / "prices.toml")["plans"][0]
+        plan = cost("llama-3.1-8b", "--arith", "f32", "--plan",
+                    f"*ffn_up* -> x=e4m3/w=e2m1{treatments}; * -> f32", "--batch", 4, "--tile",
+                    100, "--prices", tmp_path / "prices.toml")["plans"][1]
         (found,) = [role for role in plan["roles"] if role["role"] == "ffn_up"]
         return found["pj"] | {"arith": found["arith"], "stored": plan["stored_bytes"]}
 

@@ -142,7 +142,7 @@ def test_energy_is_that_of_cost_or_says_why_not(napier, model, rows, shapes, eva
     for n, k in shapes.values():
         expected += k * (3 * add + 2 * multiply) + n * add + (2 * k + n) * 4 * prices["sram"]
     assert rows["delta-activations"]["energy_pj"] == pytest.approx(expected)
-    assert rows["llm-int8"]["energy_pj"] < 0.5 * total
+    assert rows["llm-int8"]["energy_pj"] < 0.7 * total  # attention stays in f32
 
 
 def test_the_plot_has_both_figures(league, rows):
