@@ -64,12 +64,24 @@ inline void copy_row(const float* row, int64_t stride, int64_t k, float* out) {
   std::copy_n(row, k, out);
 }
 
+// Of a matrix multiplication's scalar ones, those that treatments change.
+struct TreatedCounts {
+  uint64_t skipped = 0;  // by a difference that is zero, which need not be done
+  uint64_t apart = 0;    // in columns of outliers, which go their own way
+
+  TreatedCounts& operator+=(const TreatedCounts& more) {
+    skipped += more.skipped;
+    apart += more.apart;
+    return *this;
+  }
+};
+
 // What a treatment keeps of one matrix multiplication from call to call, of rows that follow each
 // other, and counts in it.
 struct MatmulHistory {
   std::vector<double> row;  // delta: the last row of x, in multiples of theta; empty: there is none
   std::vector<float> result;  // and its result
-  uint64_t skipped = 0;       // multiplications that a zero difference spares
+  TreatedCounts counts;       // of all calls
 
   void forget() { row.clear(); }
 };

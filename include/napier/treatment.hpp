@@ -44,6 +44,8 @@ struct Treatment {
 };
 
 std::string to_string(const Treatment& treatment);
+// Of lowrank on a matrix of n rows: as it was computed, else as it is asked for.
+int64_t rank_of(const Treatment& treatment, int64_t n);
 // " with a b", or nothing where there are none.
 std::string to_string(std::span<const Treatment> treatments);
 

@@ -150,7 +150,7 @@ class Session {
           return sink(nb::bytes(text.data(), text.size()));
         });
     decoder_->clear();
-    return generation.tokens;
+    return static_cast<int>(generation.ids.size());
   }
 
   nb::list coverage() const {

@@ -64,6 +64,12 @@ class Files {
 void check_quantize(const std::string& model, const Recipe& recipe, const QuantizeOptions& options,
                     Files& files);
 
+// Of these those that have to be computed for the model and are not yet, each once. Throws Error
+// where there is no text to calibrate on, and where one could not begin, as check_quantize().
+std::vector<const Recipe*> recipes_to_compute(const std::vector<Recipe>& recipes,
+                                              const std::string& model,
+                                              const QuantizeOptions& options, Files& files);
+
 // Where a result goes: a file, replaced as a whole when the result is there, or stdout.
 class Output {
  public:

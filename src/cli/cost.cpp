@@ -49,8 +49,9 @@ std::string energy_report(CostArguments& arguments) {
                   {},
                   {}};
   for (const Recipe& recipe : recipes_of(arguments.arithmetics, arguments.plans)) {
-    if (recipe.is_computed()) {
-      throw Error("recipe '" + recipe.name + "' is computed for each model, and is not priced");
+    if (recipe.is_computed() && !std::filesystem::exists(arguments.model)) {
+      throw Error("recipe '" + recipe.name + "' is computed for each model, and '" +
+                  arguments.model + "' is a shape: give a GGUF file");
     }
     study.names.push_back(recipe.display_name());
     study.costs.push_back(

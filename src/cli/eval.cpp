@@ -139,13 +139,8 @@ void run_eval(EvalArguments& arguments) {
   QuantizeOptions calibration;
   calibration.text = arguments.calibrate;
   calibration.threads = options.threads;
-  std::vector<const Recipe*> to_compute;
-  for (const Recipe& recipe : recipes) {
-    if (has_computed(recipe, arguments.model) || !recipe.is_computed()) continue;
-    if (arguments.calibrate.empty()) plan_for(recipe, arguments.model);  // says what is missing
-    check_quantize(arguments.model, recipe, calibration, files);
-    to_compute.push_back(&recipe);
-  }
+  const std::vector<const Recipe*> to_compute =
+      recipes_to_compute(recipes, arguments.model, calibration, files);
   probe_model(arguments.model, options.context_options(), text);
   if (other_model) probe_model(arguments.reference, options.context_options(), text);
 

@@ -1,8 +1,10 @@
 // napier quantize: what a recipe needs computed once for a model.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "cli/command.hpp"
 #include "model/gguf_file.hpp"
@@ -55,6 +57,24 @@ void check_quantize(const std::string& model, const Recipe& recipe, const Quanti
   context.context = options.context;
   context.threads = options.threads;
   probe_model(model, context, text);
+}
+
+std::vector<const Recipe*> recipes_to_compute(const std::vector<Recipe>& recipes,
+                                              const std::string& model,
+                                              const QuantizeOptions& options, Files& files) {
+  std::vector<const Recipe*> missing;
+  for (const Recipe& recipe : recipes) {
+    if (!recipe.is_computed() || has_computed(recipe, model)) continue;
+    if (options.text.empty()) plan_for(recipe, model);  // says what is missing
+    // With another multiplier a recipe is computed as without.
+    const auto same = std::find_if(missing.begin(), missing.end(), [&](const Recipe* other) {
+      return other->name == recipe.name && other->identity() == recipe.identity();
+    });
+    if (same != missing.end()) continue;
+    check_quantize(model, recipe, options, files);
+    missing.push_back(&recipe);
+  }
+  return missing;
 }
 
 void add_quantize(CLI::App& app) {

@@ -83,8 +83,8 @@ void run_model(RunArguments& arguments) {
                                          });
   fmt::print("\n");
   context.coverage();  // throws if a matrix multiplication bypassed the plan
-  fmt::print(stderr, "napier: {} tokens, {:.1f} tokens/s, seed {}, plan {}\n", generation.tokens,
-             generation.tokens_per_second, generation.seed, to_string(plan));
+  fmt::print(stderr, "napier: {} tokens, {:.1f} tokens/s, seed {}, plan {}\n",
+             generation.ids.size(), generation.tokens_per_second, generation.seed, to_string(plan));
 }
 
 }  // namespace

@@ -85,6 +85,7 @@ void run_sweep(SweepArguments& arguments) {
   files.read(arguments.spec);
   files.read(spec.models);
   files.read(spec.subjects);
+  files.read(spec.computed_files);
   for (const SweepSource& source : spec.sources) files.read(source.path);
   const Output never_over_an_input(arguments.database, files);
   Output output(arguments.result.output, files);

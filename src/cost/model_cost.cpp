@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 
-#include "model/coverage.hpp"
 #include "napier/error.hpp"
 
 namespace napier {
@@ -47,6 +47,11 @@ class Ledger {
     return price.pj;
   }
 
+  // Of an f32 into the format.
+  double conversion(const Format& format) {
+    return format == k_f32 ? 0 : (*this)({Operation::convert, "", format_name(format)});
+  }
+
   // What adding a product to a sum costs: what a circuit that does both takes beyond the product
   // alone, or the addition by itself, by the first table that has one of the two.
   double accumulation(Arithmetic arithmetic) {
@@ -79,11 +84,7 @@ RoleCost cost_of_matmul(const MatmulWork& work, const Arithmetic& arithmetic, Le
   const auto add_price = [&](const Format& format) {
     return price({Operation::add, "", format_name(format)});
   };
-  const auto convert_price = [&](const Format& format) {
-    return format == k_f32 ? 0 : price({Operation::convert, "", format_name(format)});
-  };
   RoleCost cost;
-  cost.arithmetic = display_name(arithmetic);
   Counts& counts = cost.counts;
   EnergySplit& energy = cost.energy;
 
@@ -93,7 +94,7 @@ RoleCost cost_of_matmul(const MatmulWork& work, const Arithmetic& arithmetic, Le
   if (const auto& product = arithmetic.multiplier.written_product()) {
     if (product->format != k_f32) {
       counts.conversions += work.multiplications;
-      energy.convert += work.multiplications * convert_price(product->format);
+      energy.convert += work.multiplications * price.conversion(product->format);
     }
   }
 
@@ -109,7 +110,7 @@ RoleCost cost_of_matmul(const MatmulWork& work, const Arithmetic& arithmetic, Le
   const auto convert = [&](const Operand& operand, double elements) {
     if (operand.cast.format != k_f32) {
       counts.conversions += elements;
-      energy.convert += elements * convert_price(operand.cast.format);
+      energy.convert += elements * price.conversion(operand.cast.format);
     }
     if (!operand.scaling.empty()) energy.convert += elements * price(f32_multiply);
   };
@@ -134,9 +135,153 @@ RoleCost cost_of_matmul(const MatmulWork& work, const Arithmetic& arithmetic, Le
   counts.register_bytes = work.multiplications * (x_bytes + w_bytes + 2 * sum_bytes);
   energy.dram = counts.dram_bytes * price({Operation::dram, "", ""});
   energy.sram = counts.sram_bytes * price({Operation::sram, "", ""});
+  if (!work.is_cache) cost.stored_bytes = work.w_stored * w_bytes;
   energy.registers = counts.register_bytes * price({Operation::register_file, "", ""});
   return cost;
 }
+
+// A matrix of n rows of k beside the one of `work`, as often used and stored.
+MatmulWork beside(const MatmulWork& work, double n, double k) {
+  const double elements = work.columns * work.sum_length;
+  const double used = work.multiplications / elements;
+  MatmulWork other = work;
+  other.multiplications = other.w_elements = n * k * used;
+  other.w_stored = n * k * work.w_stored / elements;
+  other.x_elements = k * used;
+  other.outputs = n * used;
+  other.columns = n;
+  other.sum_length = k;
+  return other;
+}
+
+// A part of a matrix's columns.
+MatmulWork part_of(const MatmulWork& work, double part) {
+  MatmulWork some = work;
+  for (double* all : {&some.multiplications, &some.x_elements, &some.w_elements, &some.w_fresh}) {
+    *all *= part;
+  }
+  return some;
+}
+
+// Prices a product with its treatments, the outermost first.
+class TreatedCost {
+ public:
+  TreatedCost(const MatmulWork& work, const Rule& rule, Ledger& price, const CostOptions& options,
+              const ModelCoverage* measured)
+      : rule_(rule), price_(price), options_(options) {
+    if (!measured) return;
+    for (const RoleCoverage& role : measured->roles) {
+      if (role.role != role_of(work.name) || role.arithmetic != display_name(rule)) continue;
+      measured_ = &role;
+    }
+  }
+
+  RoleCost of(const MatmulWork& work, std::span<const Treatment> treatments) {
+    if (treatments.empty()) return cost_of_matmul(work, rule_.arithmetic, price_, options_);
+    const Treatment& treatment = treatments.front();
+    const std::span<const Treatment> inner = treatments.subspan(1);
+    switch (treatment.kind) {
+      case TreatmentKind::result: return rounded(of(work, inner), work, treatment.operand);
+      case TreatmentKind::equalise: return equalised(of(work, inner), work);
+      case TreatmentKind::delta: return of_differences(work, treatment, inner);
+      case TreatmentKind::lowrank: return corrected(of(work, inner), work, treatment);
+      case TreatmentKind::outliers: return split(work, treatment, inner);
+      case TreatmentKind::dyadic: break;
+    }
+    throw Error("no table has a price of the shift of '" + to_string(treatment) + "'");
+  }
+
+ private:
+  double f32_multiply() { return price_({Operation::multiply, "exact", "f32"}); }
+  double f32_add() { return price_({Operation::add, "", "f32"}); }
+
+  void move(RoleCost& cost, double sram, double dram) {
+    cost.counts.sram_bytes += sram;
+    cost.energy.sram += sram * price_({Operation::sram, "", ""});
+    if (dram == 0) return;
+    cost.counts.dram_bytes += dram;
+    cost.energy.dram += dram * price_({Operation::dram, "", ""});
+  }
+
+  static void add(RoleCost& cost, const RoleCost& other) {
+    cost.counts.add(other.counts);
+    cost.energy.add(other.energy);
+    cost.stored_bytes += other.stored_bytes;
+  }
+
+  // Adds another product's outputs to this one's.
+  void add_outputs(RoleCost& cost, double outputs) {
+    cost.counts.additions += outputs;
+    cost.energy.accumulate += outputs * f32_add();
+  }
+
+  double measured_part(const Treatment& treatment, uint64_t TreatedCounts::*count) const {
+    if (measured_ && measured_->multiplications > 0) {
+      return static_cast<double>(measured_->treated.*count) /
+             static_cast<double>(measured_->multiplications);
+    }
+    throw Error("what '" + to_string(treatment) +
+                "' costs depends on how a text's activations are: napier league runs one and says");
+  }
+
+  RoleCost rounded(RoleCost cost, const MatmulWork& work, const Operand& operand) {
+    cost.counts.conversions += work.outputs;
+    cost.energy.convert += work.outputs * price_.conversion(operand.cast.format);
+    if (!operand.scaling.empty()) cost.energy.convert += 2 * work.outputs * f32_multiply();
+    const double sum = double(rule_.arithmetic.accumulator.cast.format.bits()) / 8;
+    const double stored = bytes_of(operand, static_cast<int64_t>(work.columns));
+    move(cost, work.outputs * (stored - sum), 0);
+    return cost;
+  }
+
+  RoleCost equalised(RoleCost cost, const MatmulWork& work) {
+    const auto batch = static_cast<double>(options_.batch);
+    const double bytes = work.x_elements * sizeof(float);
+    cost.energy.convert += work.x_elements * f32_multiply();
+    move(cost, bytes / batch, bytes / batch);
+    cost.stored_bytes += work.w_stored / work.columns * sizeof(float);
+    return cost;
+  }
+
+  RoleCost of_differences(const MatmulWork& work, const Treatment& treatment,
+                          std::span<const Treatment> inner) {
+    const double skipped = measured_part(treatment, &TreatedCounts::skipped);
+    MatmulWork left = work;
+    left.multiplications *= 1 - skipped;
+    RoleCost cost = of(left, inner);
+    cost.energy.convert += work.x_elements * (3 * f32_add() + 2 * f32_multiply());
+    add_outputs(cost, work.outputs);
+    move(cost, (2 * work.x_elements + work.outputs) * sizeof(float), 0);
+    return cost;
+  }
+
+  RoleCost corrected(RoleCost cost, const MatmulWork& work, const Treatment& treatment) {
+    const auto rank = static_cast<double>(rank_of(treatment, static_cast<int64_t>(work.columns)));
+    for (const MatmulWork& factor : {beside(work, rank, work.sum_length),  // V, then U
+                                     beside(work, work.columns, rank)}) {
+      add(cost, cost_of_matmul(factor, treatment.arithmetic, price_, options_));
+    }
+    add_outputs(cost, work.outputs);
+    return cost;
+  }
+
+  RoleCost split(const MatmulWork& work, const Treatment& treatment,
+                 std::span<const Treatment> inner) {
+    const double apart = measured_part(treatment, &TreatedCounts::apart);
+    RoleCost cost = of(part_of(work, 1 - apart), inner);
+    if (apart == 0) return cost;
+    RoleCost other = cost_of_matmul(part_of(work, apart), treatment.arithmetic, price_, options_);
+    other.stored_bytes *= apart;  // beside the others, which are all there
+    add(cost, other);
+    add_outputs(cost, work.outputs);
+    return cost;
+  }
+
+  const Rule& rule_;
+  Ledger& price_;
+  const CostOptions& options_;
+  const RoleCoverage* measured_ = nullptr;
+};
 
 }  // namespace
 
@@ -170,7 +315,7 @@ void Counts::add(const Counts& other) {
 }
 
 ModelCost cost_of(const ModelShape& shape, const Plan& plan, const Prices& prices,
-                  const CostOptions& options) {
+                  const CostOptions& options, const ModelCoverage* measured) {
   options.check();
   ModelCost cost;
   cost.plan = to_string(plan);
@@ -191,17 +336,12 @@ ModelCost cost_of(const ModelShape& shape, const Plan& plan, const Prices& price
   for (const MatmulWork& work : shape.matmuls) {
     const auto rule = plan.match(work.name);
     if (rule) decides[*rule] = true;
-    if (rule && !plan.rules[*rule].treatments.empty()) {
-      throw Error("what a product" + to_string(plan.rules[*rule].treatments) +
-                  " costs is not known; leave the treatments out, and add their own products");
-    }
-    const Arithmetic arithmetic = rule ? plan.rules[*rule].arithmetic : Arithmetic{};
-    RoleCost part = cost_of_matmul(work, arithmetic, ledger, options);
+    const Rule decided = rule ? plan.rules[*rule] : Rule{};
+    RoleCost part =
+        TreatedCost(work, decided, ledger, options, measured).of(work, decided.treatments);
     part.role = role_of(work.name);
-    if (!work.is_cache) {
-      const auto length = static_cast<int64_t>(work.sum_length);
-      cost.stored_bytes += work.w_stored * bytes_of(arithmetic.w, length);
-    }
+    part.arithmetic = display_name(decided);
+    cost.stored_bytes += part.stored_bytes;
     add(part);
   }
   for (size_t i = 0; i < decides.size(); ++i) {

@@ -133,14 +133,14 @@ class Study {
                      return true;
                    });
       const Tokens& ids = generation.ids;
-      text.tokens = generation.tokens;
+      text.tokens = static_cast<int>(ids.size());
       text.distinct = distinct_pairs(ids);
       if (is_reference) reference.push_back(ids);
       const Tokens& wanted = reference[i];
       text.common = static_cast<int>(
           std::mismatch(ids.begin(), ids.end(), wanted.begin(), wanted.end()).first - ids.begin());
       if (text.tokens > 0) seconds += text.tokens / generation.tokens_per_second;
-      tokens += generation.tokens;
+      tokens += text.tokens;
       common += text.common;
       all += static_cast<double>(wanted.size());
       if (ids.size() >= 2) {

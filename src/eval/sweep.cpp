@@ -1,14 +1,18 @@
 #include "eval/sweep.hpp"
 
 #include <openssl/evp.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <map>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <tuple>
 
 #include "eval/documents.hpp"
 #include "napier/error.hpp"
@@ -55,6 +59,12 @@ Answer answer_from(const json& value) {
 
 }  // namespace
 
+std::vector<Subject> SweepSpec::subjects_on(size_t model) const {
+  std::vector<Subject> all = subjects;
+  for (const auto& [subject, plans] : computed) all[subject].plan = plans.at(model);
+  return all;
+}
+
 std::string SweepSpec::identity() const {
   json document = {{"models", models}, {"subjects", json::array()}, {"sources", json::array()}};
   for (const Subject& subject : subjects) {
@@ -71,6 +81,9 @@ std::string SweepSpec::identity() const {
     for (const std::string& file : files_of(subject.plan)) tables.push_back(file_hash(file));
   }
   if (!tables.empty()) document["tables"] = tables;
+  json computed_hashes = json::array();
+  for (const std::string& file : computed_files) computed_hashes.push_back(file_hash(file));
+  if (!computed_hashes.empty()) document["computed"] = computed_hashes;
   return document.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
@@ -120,6 +133,7 @@ struct SweepWorker::State {
   const SweepSpec* spec;
   std::optional<size_t> model_number;
   std::unique_ptr<Model> model;
+  std::vector<Subject> subjects;
   std::optional<size_t> source_number;
   std::vector<Passage> passages;
   std::unique_ptr<PassageEvaluator> evaluator;
@@ -132,6 +146,7 @@ struct SweepWorker::State {
     source_number.reset();
     model_number.reset();
     model = std::make_unique<Model>(spec->models[number]);
+    subjects = spec->subjects_on(number);
     model_number = number;
   }
 
@@ -165,7 +180,7 @@ struct SweepWorker::State {
     options.context = source.context;
     options.max_outputs = source.documents() ? source.context : source.context - source.context / 2;
     options.threads = spec->threads;
-    evaluator = std::make_unique<PassageEvaluator>(*model, spec->subjects, reference, options);
+    evaluator = std::make_unique<PassageEvaluator>(*model, subjects, reference, options);
     source_number = number;
   }
 };
@@ -218,13 +233,15 @@ UnitResult SweepWorker::run(const SweepUnit& unit) {
   options.context = source.context;
   options.max_tokens = source.max_tokens;
   options.threads = spec.threads;
-  TaskEvaluation evaluation = evaluate_task(*state_->model, part, spec.subjects, options);
+  TaskEvaluation evaluation = evaluate_task(*state_->model, part, state_->subjects, options);
   result.answers.push_back(std::move(evaluation.reference.answers));
   for (TaskResult& one : evaluation.results) result.answers.push_back(std::move(one.answers));
   return result;
 }
 
-std::string file_hash(const std::string& path) {
+namespace {
+
+std::string hash_of_bytes(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) throw Error(path + ": cannot be read: " + std::strerror(errno));
   const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> hash(EVP_MD_CTX_new(),
@@ -243,6 +260,22 @@ std::string file_hash(const std::string& path) {
     text += {hex[digest[i] >> 4], hex[digest[i] & 15]};
   }
   return text;
+}
+
+}  // namespace
+
+std::string file_hash(const std::string& path) {
+  struct stat file = {};
+  // Only of a regular file does the time of change tell whether it is the same still.
+  if (stat(path.c_str(), &file) != 0 || !S_ISREG(file.st_mode)) return hash_of_bytes(path);
+  using Key = std::tuple<dev_t, ino_t, off_t, time_t, long>;
+  static std::mutex mutex;
+  static std::map<Key, std::string> known;
+  const std::lock_guard lock(mutex);
+  const Key key{file.st_dev, file.st_ino, file.st_size, file.st_mtim.tv_sec, file.st_mtim.tv_nsec};
+  const auto found = known.find(key);
+  return found != known.end() ? found->second
+                              : known.emplace(key, hash_of_bytes(path)).first->second;
 }
 
 }  // namespace napier

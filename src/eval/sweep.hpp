@@ -20,8 +20,14 @@ namespace napier {
 struct SweepSpec {
   std::vector<std::string> models;  // paths
   std::vector<Subject> subjects;
+  // Of subjects that a recipe has computed for each model, by subject: a plan for each model, and
+  // the files that hold these.
+  std::map<size_t, std::vector<Plan>> computed;
+  std::vector<std::string> computed_files;
   std::vector<SweepSource> sources;
   int threads = 2;
+
+  std::vector<Subject> subjects_on(size_t model) const;
 
   // What the results depend on, threads not: the same text for the same sweep.
   std::string identity() const;
@@ -72,7 +78,8 @@ class SweepWorker {
   std::unique_ptr<State> state_;
 };
 
-// "sha256:..." of a file's bytes. Throws Error.
+// "sha256:..." of a file's bytes, read once a process as long as its size and time of change stay.
+// Thread safe. Throws Error.
 std::string file_hash(const std::string& path);
 
 }  // namespace napier

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "cost/model_cost.hpp"
+#include "eval/stored_bits.hpp"
 #include "napier/error.hpp"
 
 namespace napier {
@@ -120,7 +121,7 @@ std::vector<Figures> text_results(SqliteDatabase& database, size_t model, size_t
 // A token's energy under each subject, the reference first, as `napier cost` prices it by default;
 // NaN where that has no price, or counts no such model.
 std::vector<double> energies(const SweepSpec& spec, size_t model, int context) {
-  std::vector<Subject> subjects = spec.subjects;
+  std::vector<Subject> subjects = spec.subjects_on(model);
   subjects.insert(subjects.begin(), Reference{}.subject);
   std::vector<double> result;
   const Prices prices(k_default_prices);
@@ -131,6 +132,16 @@ std::vector<double> energies(const SweepSpec& spec, size_t model, int context) {
     } catch (const Error&) {
       result.push_back(std::numeric_limits<double>::quiet_NaN());
     }
+  }
+  return result;
+}
+
+// Bits of weights and activations, in the same order; NaN where a text decides.
+std::vector<StoredBits> bits_of(const SweepSpec& spec, size_t model, int context) {
+  const std::vector<WeightMatrix> matrices = weight_matrices(spec.models[model]);
+  std::vector<StoredBits> result = {{}};
+  for (const Subject& subject : spec.subjects_on(model)) {
+    result.push_back(stored_bits(matrices, subject.plan, context));
   }
   return result;
 }
@@ -319,8 +330,11 @@ void SweepDatabase::finish(std::span<const SweepUnit> all) {
                                        : task_results(database_, model, source, subjects, choice);
     if (s.task.empty()) {
       const std::vector<double> pj = energies(*spec_, model, s.context);
+      const std::vector<StoredBits> bits = bits_of(*spec_, model, s.context);
       for (size_t subject = 0; subject < subjects; ++subject) {
         results[subject].emplace_back("energy_pj", pj[subject]);
+        results[subject].emplace_back("weight_bits", bits[subject].weight);
+        results[subject].emplace_back("activation_bits", bits[subject].activation);
       }
     }
     for (size_t subject = 0; subject < results.size(); ++subject) {

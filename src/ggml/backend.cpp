@@ -222,15 +222,17 @@ std::string hidden_sentence(const ggml_tensor* node) {
 // A multiplication that the plan names.
 void compute_matmul_of_plan(const ggml_tensor* node, const MatmulIdentity& matmul, PlanRun& plan,
                             const BackendSettings& settings, ThreadPool& pool) {
+  const Rule& rule = plan.plan().rules[*matmul.rule];
+  const bool looks_back = matmul.is_weight && !rule.treatments.empty();
   const MatmulContext context{
-      .arithmetic = plan.plan().rules[*matmul.rule].arithmetic,
-      .treatments = plan.plan().rules[*matmul.rule].treatments,
+      .arithmetic = rule.arithmetic,
+      .treatments = rule.treatments,
       .pool = pool,
       .buffer = keepable_in(node->src[0]),
       .arithmetic_id = plan.arithmetic_id(*matmul.rule),
       .cache = shared().cache,
       .cache_bytes = cache_budget(settings),
-      .history = matmul.is_weight ? plan.history(matmul.name) : nullptr,
+      .history = looks_back ? plan.history(matmul.name) : nullptr,
   };
   MatmulDone done;
   try {
@@ -239,7 +241,7 @@ void compute_matmul_of_plan(const ggml_tensor* node, const MatmulIdentity& matmu
   } catch (const Error& error) {
     throw Error(std::string(matmul.name) + ": " + error.what(), error.blame());
   }
-  plan.record(matmul.name, *matmul.rule, done.kernel, matmul.multiplications, done.skipped);
+  plan.record(matmul.name, *matmul.rule, done.kernel, matmul.multiplications, done.treated);
   if (!matmul.is_weight) {
     if (const char* type = cache_type(node)) plan.record_cache_type(type);
   }

@@ -97,7 +97,7 @@ MatmulDone compute_mul_mat(const ggml_tensor* out, const MatmulContext& context)
   // Rows of other matrices are no history of a row.
   const bool one_matrix = w->ne[2] * w->ne[3] * r2 * r3 == 1;
   std::atomic<KernelKind> kernel = KernelKind::reference;
-  std::atomic<uint64_t> skipped = 0;
+  std::atomic<uint64_t> skipped = 0, apart = 0;
   const int64_t part = rows_at_once(w, context);
   const auto one = [&](int64_t index, ThreadPool& pool) {
     const int64_t w2 = index % w->ne[2];
@@ -113,16 +113,17 @@ MatmulDone compute_mul_mat(const ggml_tensor* out, const MatmulContext& context)
           };
           MatmulHistory none;
           MatmulHistory& history = one_matrix && context.history ? *context.history : none;
-          const uint64_t before = history.skipped;
+          const TreatedCounts before = history.counts;
           packed->multiply_after(history, rows * together, reader, row_of(out, 0, x2, x3) + first,
                                  static_cast<int64_t>(out->nb[1] / sizeof(float)), pool);
-          skipped += history.skipped - before;
+          skipped += history.counts.skipped - before.skipped;
+          apart += history.counts.apart - before.apart;
         }
       }
     }
   };
   for_each_matrix(w->ne[2] * w->ne[3], context.pool, one);
-  return {kernel, skipped};
+  return {kernel, {skipped, apart}};
 }
 
 // The columns of a matrix as rows for a multiplication. Those that do not lie one element after the
@@ -261,7 +262,7 @@ MatmulDone compute_mul_mat_id(const ggml_tensor* out, const MatmulContext& conte
     MatmulHistory none;  // an expert's rows do not follow each other
     packed->multiply_after(none, static_cast<int64_t>(rows.size()), reader, results.data(), n,
                            context.pool);
-    done.skipped += none.skipped;
+    done.treated += none.counts;
     for (size_t row = 0; row < rows.size(); row++) {
       std::memcpy(row_of(out, rows[row].slot, rows[row].token, 0), results.data() + row * n,
                   n * sizeof(float));

@@ -28,7 +28,7 @@ struct MatmulContext {
 
 struct MatmulDone {
   KernelKind kernel = KernelKind::reference;
-  uint64_t skipped = 0;  // multiplications that a treatment spares
+  TreatedCounts treated;
 };
 
 // Throws Error, without the node's name.

@@ -117,7 +117,7 @@ void PlanRun::record_met(std::optional<size_t> rule) {
 }
 
 void PlanRun::record(std::string_view name, size_t rule, KernelKind kernel,
-                     uint64_t multiplications, uint64_t skipped) {
+                     uint64_t multiplications, const TreatedCounts& treated) {
   std::string key(name);
   key += static_cast<char>('\1' + static_cast<char>(kernel));  // below every character of a name
   std::lock_guard lock(mutex_);
@@ -126,7 +126,7 @@ void PlanRun::record(std::string_view name, size_t rule, KernelKind kernel,
   if (entry.calls == 0) entry = CoverageEntry{std::string(name), rule, kernel};
   entry.calls++;
   entry.multiplications += multiplications;
-  entry.skipped += skipped;
+  entry.treated += treated;
 }
 
 void PlanRun::record_engine(std::string_view name, uint64_t multiplications) {

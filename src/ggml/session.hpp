@@ -28,7 +28,7 @@ struct CoverageEntry {
   KernelKind kernel = KernelKind::reference;
   uint64_t calls = 0;
   uint64_t multiplications = 0;
-  uint64_t skipped = 0;  // of these, by factors that a treatment has found to be zero
+  TreatedCounts treated;  // of these
 };
 
 // A matrix multiplication that the plan does not name.
@@ -84,7 +84,7 @@ class PlanRun {
   MatmulHistory* history(std::string_view name);
   void record_met(std::optional<size_t> rule);
   void record(std::string_view name, size_t rule, KernelKind kernel, uint64_t multiplications,
-              uint64_t skipped);
+              const TreatedCounts& treated = {});
   void record_engine(std::string_view name, uint64_t multiplications);
   void record_cache_type(std::string_view type);
   void record_fused(std::string_view operation);

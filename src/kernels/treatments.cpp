@@ -160,7 +160,7 @@ class Differences : public Around {
         const double multiple = std::nearbyint(double{to[i]} / theta_);
         to[i] = static_cast<float>((multiple - before[static_cast<size_t>(i)]) * theta_);
         before[static_cast<size_t>(i)] = multiple;
-        if (to[i] == 0) history.skipped += static_cast<uint64_t>(n());
+        if (to[i] == 0) history.counts.skipped += static_cast<uint64_t>(n());
       }
     }
     const RowReader read = [&](int64_t row, float* to) {
@@ -257,6 +257,7 @@ class Split : public Around {
       };
     };
     const auto count = static_cast<int64_t>(columns.size());
+    history.counts.apart += static_cast<uint64_t>(m * n() * count);
     const Packed own = pack_weights(treatment_.arithmetic, n(), count, gathered(w_), pool);
     std::vector<float> product(static_cast<size_t>(m * n()));
     own->multiply(m, gathered(x), product.data(), n(), pool);

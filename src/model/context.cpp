@@ -213,7 +213,7 @@ ModelCoverage Context::coverage() const {
     MatmulCount& count = ran[entry.name];
     count.calls += entry.calls;
     count.multiplications += entry.multiplications;
-    count.skipped += entry.skipped;
+    count.treated += entry.treated;
   }
   return make_coverage(run_->plan(), *census_, ran);
 }

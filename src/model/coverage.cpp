@@ -133,13 +133,13 @@ ModelCoverage make_coverage(const Plan& plan, const GraphCensus& census,
     MatmulCount& sum = roles[{role_of(name), arithmetic}];
     sum.calls += count.calls;
     sum.multiplications += count.multiplications;
-    if (rule) sum.skipped += ran.at(name).skipped;
+    if (rule) sum.treated += ran.at(name).treated;
     (rule ? coverage.napier : coverage.engine) += count.multiplications;
   }
   for (const auto& [key, count] : roles) {
-    coverage.skipped += count.skipped;
+    coverage.treated += count.treated;
     coverage.roles.push_back(
-        {key.first, key.second, count.calls, count.multiplications, count.skipped});
+        {key.first, key.second, count.calls, count.multiplications, count.treated});
   }
   return coverage;
 }

@@ -19,15 +19,15 @@ struct RoleCoverage {
   std::string arithmetic;  // its display name; empty: left to the engine
   uint64_t matmuls = 0;
   uint64_t multiplications = 0;
-  uint64_t skipped = 0;  // of these, by factors that a treatment has found to be zero
+  TreatedCounts treated = {};  // of these
 };
 
 struct ModelCoverage {
   std::vector<RoleCoverage> roles;
   std::map<std::string, uint64_t> elementwise;  // multiplications left native, by ggml operation
-  uint64_t napier = 0;   // matrices' multiplications in the plan's arithmetics
-  uint64_t engine = 0;   // and those that the plan leaves to the engine
-  uint64_t skipped = 0;  // of Napier's, by factors that a treatment has found to be zero
+  uint64_t napier = 0;    // matrices' multiplications in the plan's arithmetics
+  uint64_t engine = 0;    // and those that the plan leaves to the engine
+  TreatedCounts treated;  // of Napier's
 
   uint64_t elementwise_total() const;
   // The part of all matrices' multiplications that ran in the plan's arithmetics.

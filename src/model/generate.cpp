@@ -2,6 +2,7 @@
 
 #include <llama.h>
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <random>
@@ -62,22 +63,22 @@ Generation generate(const Model& model, Context& context, std::span<const Token>
   const auto start = std::chrono::steady_clock::now();
   std::string pending;
   int used = static_cast<int>(prompt.size());
-  while (generation.tokens < count) {
+  const auto wanted = static_cast<size_t>(std::max(count, 0));
+  while (generation.ids.size() < wanted) {
     const Token token = llama_sampler_sample(sampler.get(), context.handle(), -1);
     if (model.ends_generation(token)) break;
-    ++generation.tokens;
     generation.ids.push_back(token);
     pending += model.piece(token);
     const size_t whole = pending.size() - incomplete_tail(pending);
     if (whole > 0 && !sink(std::string_view(pending).substr(0, whole))) break;
     pending.erase(0, whole);
-    if (generation.tokens == count || used == room) break;
+    if (generation.ids.size() == wanted || used == room) break;
     context.decode(std::span(&token, 1), 1);
     ++used;
   }
   if (!pending.empty()) sink(pending);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  generation.tokens_per_second = generation.tokens / seconds.count();
+  generation.tokens_per_second = static_cast<double>(generation.ids.size()) / seconds.count();
   return generation;
 }
 

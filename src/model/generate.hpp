@@ -24,8 +24,7 @@ struct SamplingOptions {
 };
 
 struct Generation {
-  int tokens = 0;
-  std::vector<Token> ids;        // of the generated ones
+  std::vector<Token> ids;        // generated
   double tokens_per_second = 0;  // of the generated ones
   uint32_t seed = 0;             // the one used
 };

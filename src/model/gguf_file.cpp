@@ -51,6 +51,15 @@ class Mapping {
   const std::byte* data() const { return static_cast<const std::byte*>(data_); }
   size_t size() const { return size_; }
 
+  // What was read is not needed again: its pages no longer count as this process's memory, which
+  // has the model itself besides.
+  void forget(size_t offset, size_t length) const {
+    static const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    const size_t begin = (offset + page - 1) / page * page;
+    const size_t end = (offset + length) / page * page;
+    if (begin < end) madvise(static_cast<std::byte*>(data_) + begin, end - begin, MADV_DONTNEED);
+  }
+
  private:
   void* data_ = nullptr;
   size_t size_ = 0;
@@ -143,6 +152,7 @@ uint64_t check_part(const std::string& path) {
         }
         break;
       }
+      mapping.forget(block.offset, row_bytes * static_cast<size_t>(block.rows));
     }
   };
   {

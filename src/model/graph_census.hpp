@@ -5,6 +5,8 @@
 #include <map>
 #include <string>
 
+#include "napier/gemm.hpp"
+
 struct ggml_tensor;
 
 namespace napier {
@@ -12,7 +14,7 @@ namespace napier {
 struct MatmulCount {
   uint64_t calls = 0;
   uint64_t multiplications = 0;
-  uint64_t skipped = 0;  // of these, by factors that a treatment has found to be zero
+  TreatedCounts treated;  // of these
 };
 
 // Counts the nodes of every graph that it is shown, as an evaluation callback of ggml's scheduler.

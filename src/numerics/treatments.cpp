@@ -155,6 +155,11 @@ std::vector<Treatment> parse_treatments(std::string_view text, size_t begin, siz
   return treatments;
 }
 
+int64_t rank_of(const Treatment& treatment, int64_t n) {
+  if (!treatment.numbers || n == 0) return static_cast<int64_t>(treatment.number);
+  return static_cast<int64_t>(treatment.numbers->left.size()) / n;
+}
+
 std::string to_string(const Treatment& treatment) {
   std::string text(form_of(treatment.kind).name);
   switch (treatment.kind) {

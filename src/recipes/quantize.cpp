@@ -76,6 +76,27 @@ int gather_statistics(const Model& model, const std::vector<Passage>& passages,
   return static_cast<int>(passages.size()) - before;
 }
 
+// Steps see matrices; weights of experts are several in one tensor. Throws Error where the recipe
+// would have such weights computed.
+void refuse_experts(const std::string& model_path, const Recipe& recipe,
+                    const std::vector<WeightMatrix>& matrices) {
+  for (const std::string& name : WeightReader(model_path).names()) {
+    const bool is_seen = std::any_of(matrices.begin(), matrices.end(),
+                                     [&](const WeightMatrix& m) { return m.name == name; });
+    const auto rule = recipe.plan.match(name);
+    if (is_seen || name == k_embedding || !rule) continue;
+    const Rule& decides = recipe.plan.rules[*rule];
+    if (decides.arithmetic == Arithmetic{} && decides.treatments.empty()) continue;
+    for (const StepSpec& step : recipe.steps) {
+      if (!glob_matches(step.text("matrices", "*"), name)) continue;
+      throw Error(model_path + ": '" + name + "' holds a matrix for each expert, and recipe '" +
+                  recipe.name +
+                  "' would have them computed, which is done for single matrices only: put the "
+                  "rule '*_exps.weight -> f32' first in its plan");
+    }
+  }
+}
+
 ComputedFrom origin_of(const Recipe& recipe, const std::string& model_path) {
   return {file_hash(model_path), recipe.identity(), ""};
 }
@@ -110,6 +131,7 @@ Quantized quantize(const std::string& model_path, const Recipe& recipe,
   Quantized result;
   result.path = options.output.empty() ? computed_path(model_path, recipe.name) : options.output;
   const std::vector<WeightMatrix> matrices = weight_matrices(model_path);
+  refuse_experts(model_path, recipe, matrices);
   // What is wrong with the text is said before anything is written.
   std::optional<Model> model;
   std::vector<Passage> passages;
@@ -120,6 +142,7 @@ Quantized quantize(const std::string& model_path, const Recipe& recipe,
   result.chunks_before = file.chunks_done();
   if (recipe.needs_text()) {
     result.chunks = gather_statistics(*model, passages, matrices, options, file, statistics);
+    model.reset();  // steps read the file: its weights are not needed in memory
   }
 
   // The recipe's own rule for each matrix, or what an earlier run left.
@@ -186,8 +209,9 @@ namespace {
 Plan computed_plan(const Recipe& recipe, const std::string& model_path) {
   const std::string path = computed_path(model_path, recipe.name);
   if (!has_computed(recipe, model_path)) {
-    throw Error(path + ": is not there; recipe '" + recipe.name +
-                "' is computed for each model: run napier quantize, or give --calibrate FILE");
+    throw Error(
+        path + ": is not there; recipe '" + recipe.name +
+        "' is computed for each model: run napier quantize, or napier eval with --calibrate FILE");
   }
   const ComputedFile file = ComputedFile::open(path, origin_of(recipe, model_path));
   Plan plan;

@@ -11,6 +11,19 @@ namespace {
 
 std::string name_of(const std::string& path) { return std::filesystem::path(path).stem().string(); }
 
+Plan with_own_multiplier(const Recipe& recipe) {
+  return recipe.multiplier.empty() ? recipe.plan : with_multiplier(recipe.plan, recipe.multiplier);
+}
+
+// The plans that napier quantize has made for the models, of the subject that comes next.
+void add_computed(SweepSpec& spec, const Recipe& recipe) {
+  std::vector<Plan>& plans = spec.computed[spec.subjects.size()];
+  for (const std::string& model : spec.models) {
+    plans.push_back(plan_for(recipe, model));
+    spec.computed_files.push_back(computed_path(model, recipe.name));
+  }
+}
+
 }  // namespace
 
 SweepSpec read_sweep_file(const std::string& path) {
@@ -35,11 +48,8 @@ SweepSpec read_sweep_file(const std::string& path) {
   for (const std::string& text : top.texts("plans")) {
     try {
       const Recipe recipe = plan_argument(text.ends_with(".toml") ? from_here(text) : text);
-      if (recipe.is_computed()) {
-        throw top.wrong("plans", "names '" + recipe.name +
-                                     "', which is computed for each model: use napier eval");
-      }
-      spec.subjects.push_back({recipe.display_name(), plan_for(recipe, "")});
+      if (recipe.is_computed()) add_computed(spec, recipe);
+      spec.subjects.push_back({recipe.display_name(), with_own_multiplier(recipe)});
     } catch (const ParseError& problem) {
       throw top.wrong("plans", std::string("holds what is none: ") + problem.what());
     }

@@ -48,9 +48,13 @@ std::string coverage_line(const Result& result) {
         fmt::format("{}{} in {} ({})", text.empty() ? "" : "; ",
                     percent(all == 0 ? 0 : static_cast<double>(count) / all), arithmetic, roles);
   }
-  if (result.coverage.skipped > 0) {
+  if (result.coverage.treated.skipped > 0) {
     text += fmt::format("; {} of all by a zero, which need not be done",
-                        percent(static_cast<double>(result.coverage.skipped) / all));
+                        percent(static_cast<double>(result.coverage.treated.skipped) / all));
+  }
+  if (result.coverage.treated.apart > 0) {
+    text += fmt::format("; {} of all in columns of outliers",
+                        percent(static_cast<double>(result.coverage.treated.apart) / all));
   }
   return text;
 }
@@ -63,10 +67,12 @@ Json matmuls_json(const ModelCoverage& coverage) {
     entry.push_back({{"arith", role.arithmetic.empty() ? Json(nullptr) : Json(role.arithmetic)},
                      {"matmuls", role.matmuls},
                      {"multiplications", role.multiplications},
-                     {"skipped", role.skipped}});
+                     {"skipped", role.treated.skipped},
+                     {"apart", role.treated.apart}});
   }
   return {{"napier", coverage.napier},
-          {"skipped", coverage.skipped},
+          {"skipped", coverage.treated.skipped},
+          {"apart", coverage.treated.apart},
           {"engine", coverage.engine},
           {"elementwise", coverage.elementwise_total()},
           {"elementwise_share", coverage.elementwise_share()},

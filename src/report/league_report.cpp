@@ -1,16 +1,23 @@
 #include "report/league_report.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <filesystem>
+#include <functional>
+#include <map>
 #include <numeric>
+#include <optional>
+#include <set>
 #include <vector>
 
 #include "report/csv.hpp"
 #include "report/explanation.hpp"
 #include "report/json.hpp"
+#include "report/plots.hpp"
 #include "report/text_table.hpp"
 
 namespace napier {
@@ -35,33 +42,71 @@ std::vector<size_t> ranking(const League& league) {
 std::string table_of(const League& league) {
   const Evaluation& evaluation = league.evaluation;
   const Result& reference = evaluation.reference;
-  TextTable table({"arithmetic", "bits w", "bits x", "of weights", "perplexity", "KL mean", "top-1",
-                   "tokens/s"});
-  const auto add = [&](const Result& result, const std::string& name, double w, double x,
-                       double share) {
-    table.add({name, fmt::format("{:.2f}", w), fmt::format("{:.2f}", x),
-               fmt::format("{:.0f} %", 100 * share),
+  TextTable table({"arithmetic", "bits w", "bits x", "of weights", "energy", "perplexity",
+                   "KL mean", "top-1", "tokens/s"});
+  const auto add = [&](const Result& result, const std::string& name, const StoredBits& bits,
+                       std::optional<double> pj) {
+    table.add({name, fmt::format("{:.2f}", bits.weight), fmt::format("{:.2f}", bits.activation),
+               fmt::format("{:.0f} %", 100 * bits.share),
+               pj && league.reference_pj ? fmt::format("{:.1f} %", 100 * *pj / *league.reference_pj)
+                                         : "-",
                fmt::format("{:.3f} +- {:.3f}", result.perplexity, result.perplexity_error),
                fmt::format("{:.6f}", result.kl.mean),
                fmt::format("{:.2f} %", 100 * result.top1.mean),
                fmt::format("{:.0f}", result.tokens_per_second)});
   };
-  add(reference, "f32 (reference)", 32, 32, 1);
+  add(reference, "f32 (reference)", {32, 32, 1}, league.reference_pj);
   for (const size_t i : ranking(league)) {
     const Entrant& entrant = league.entrants[i];
-    add(evaluation.results[i], entrant.subject.name, entrant.weight_bits, entrant.activation_bits,
-        entrant.share);
+    add(evaluation.results[i], entrant.subject.name, entrant.bits, entrant.energy_pj);
   }
   return fmt::format("{}, {}: {} scored tokens in {} chunks of {}\n\n{}",
                      file_name(evaluation.model), file_name(evaluation.text), evaluation.scored,
                      evaluation.units, evaluation.context, table.text());
 }
 
-// The places of those that no other beats in both figures, by bits.
-std::vector<size_t> front(const League& league) {
-  std::vector<size_t> order = ranking(league);  // ties in bits: the better one first
+// Why there is no energy, each sentence with the names that it is said of.
+std::string missing_energies(std::span<const League> leagues) {
+  std::map<std::string, std::set<std::string>> missing;
+  for (const League& league : leagues) {
+    for (const Entrant& entrant : league.entrants) {
+      if (!entrant.energy_pj) missing[entrant.no_energy].insert(entrant.subject.name);
+    }
+  }
+  std::string text;
+  for (const auto& [sentence, names] : missing) {
+    text += fmt::format("No energy of {}: {}.\n", fmt::join(names, ", "), sentence);
+  }
+  return text.empty() ? "" : text + "\n";
+}
+
+// What a panel's horizontal axis shows.
+struct Axis {
+  std::string label;
+  double most;  // what lies beyond is drawn there
+  double step;
+  // NaN where an entrant has none.
+  std::function<double(const League&, const Entrant&)> value;
+};
+
+const std::array<Axis, 2>& axes() {
+  static const std::array<Axis, 2> axes = {
+      Axis{"bits a weight, scales counted", 17, 2,
+           [](const League&, const Entrant& entrant) { return entrant.bits.weight; }},
+      Axis{"energy a token, % of f32's", 120, 20, [](const League& league, const Entrant& entrant) {
+             if (!entrant.energy_pj || !league.reference_pj) return std::nan("");
+             return 100 * *entrant.energy_pj / *league.reference_pj;
+           }}};
+  return axes;
+}
+
+// The places of those that no other beats in both figures, along the axis.
+std::vector<size_t> front(const League& league, const Axis& axis) {
+  std::vector<size_t> order = ranking(league);  // ties: the better one first
+  std::erase_if(order,
+                [&](size_t i) { return std::isnan(axis.value(league, league.entrants[i])); });
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-    return league.entrants[a].weight_bits < league.entrants[b].weight_bits;
+    return axis.value(league, league.entrants[a]) < axis.value(league, league.entrants[b]);
   });
   std::vector<size_t> result;
   double least = HUGE_VAL;
@@ -77,10 +122,15 @@ std::vector<size_t> front(const League& league) {
 constexpr double k_panel_width = 560;
 constexpr double k_panel_height = 360;
 constexpr double k_margin = 56;
-constexpr double k_max_bits = 17;
+
+bool is_exact(const Plan& plan) {
+  return std::all_of(plan.rules.begin(), plan.rules.end(), [](const Rule& rule) {
+    return rule.arithmetic.resolved_multiplier().form().kind == ProductForm::Kind::exact;
+  });
+}
 
 // One panel whose upper left corner is at (left, top).
-std::string panel_of(const League& league, double left, double top) {
+std::string panel_of(const League& league, const Axis& axis, double left, double top) {
   double low = HUGE_VAL;
   double high = 0;
   for (const Result& result : league.evaluation.results) {
@@ -93,7 +143,9 @@ std::string panel_of(const League& league, double left, double top) {
   const int upper = std::max(bottom + 1, static_cast<int>(std::ceil(std::log10(high))));
   const double width = k_panel_width - 2 * k_margin;
   const double height = k_panel_height - 2 * k_margin;
-  const auto x = [&](double bits) { return left + k_margin + bits / k_max_bits * width; };
+  const auto x = [&](double value) {
+    return left + k_margin + std::min(value / axis.most, 1.0) * width;
+  };
   const auto y = [&](double kl) {
     return top + k_margin + (upper - std::log10(kl)) / (upper - bottom) * height;
   };
@@ -108,41 +160,39 @@ std::string panel_of(const League& league, double left, double top) {
         "text-anchor='end'>1e{}</text>\n",
         left + k_margin, at, width, left + k_margin - 6, at + 4, power);
   }
-  for (int bits = 0; bits <= 16; bits += 2) {
+  for (double tick = 0; tick <= axis.most; tick += axis.step) {
     svg += fmt::format(
         "<path d='M{:.1f} {:.1f}v{:.1f}' stroke='#eee'/><text x='{:.1f}' y='{:.1f}' "
-        "text-anchor='middle'>{}</text>\n",
-        x(bits), top + k_margin, height, x(bits), top + k_margin + height + 16, bits);
+        "text-anchor='middle'>{:.0f}</text>\n",
+        x(tick), top + k_margin, height, x(tick), top + k_margin + height + 16, tick);
   }
-  svg += fmt::format("<text x='{:.0f}' y='{:.0f}'>bits a weight, scales counted</text>\n",
-                     left + k_margin + width - 150, top + k_panel_height - 18);
+  svg += fmt::format("<text x='{:.0f}' y='{:.0f}'>{}</text>\n", left + k_margin + width - 150,
+                     top + k_panel_height - 18, axis.label);
   svg += fmt::format("<text x='{:.0f}' y='{:.0f}'>KL from f32, nats a token</text>\n", left,
                      top + k_margin - 32);
 
   const auto place = [&](size_t i) {
-    return std::pair(x(std::min(league.entrants[i].weight_bits, k_max_bits)),
+    return std::pair(x(axis.value(league, league.entrants[i])),
                      y(league.evaluation.results[i].kl.mean));
   };
   std::string line;
-  for (const size_t i : front(league)) {
+  for (const size_t i : front(league, axis)) {
     const auto [px, py] = place(i);
     line += fmt::format("{}{:.1f} {:.1f}", line.empty() ? "M" : "L", px, py);
     svg += fmt::format("<text x='{:.1f}' y='{:.1f}'>{}</text>\n", px + 5, py + 12,
-                       league.entrants[i].subject.name);
+                       markup_escaped(league.entrants[i].subject.name));
   }
   if (!line.empty()) svg += fmt::format("<path d='{}' fill='none' stroke='#888'/>\n", line);
   for (size_t i = 0; i < league.entrants.size(); ++i) {
     const double kl = league.evaluation.results[i].kl.mean;
-    if (!(kl > 0) || !std::isfinite(kl)) continue;
+    const double value = axis.value(league, league.entrants[i]);
+    if (!(kl > 0) || !std::isfinite(kl) || std::isnan(value)) continue;
     const auto [px, py] = place(i);
-    const bool is_exact =
-        parse_arithmetic(league.entrants[i].subject.name).resolved_multiplier().form().kind ==
-        ProductForm::Kind::exact;
     svg += fmt::format(
-        "<circle cx='{:.1f}' cy='{:.1f}' r='3.5' fill='{}'><title>{}: {:.2f} bits, "
-        "KL {:.6f}</title></circle>\n",
-        px, py, is_exact ? "#1f77b4" : "#d62728", league.entrants[i].subject.name,
-        league.entrants[i].weight_bits, kl);
+        "<circle cx='{:.1f}' cy='{:.1f}' r='3.5' fill='{}'><title>{}: {:.2f}, KL "
+        "{:.6f}</title></circle>\n",
+        px, py, is_exact(league.entrants[i].subject.plan) ? "#1f77b4" : "#d62728",
+        markup_escaped(league.entrants[i].subject.name), value, kl);
   }
   return svg;
 }
@@ -152,13 +202,16 @@ std::string panel_of(const League& league, double left, double top) {
 std::string league_table(std::span<const League> leagues) {
   std::string text;
   for (const League& league : leagues) text += table_of(league) + "\n";
-  return text +
+  return text + missing_energies(leagues) +
          "Sorted by KL, the divergence from the same model in f32, in nats a token. Each arithmetic"
-         "\nmultiplies what has a weight; attention's two products and matrices whose rows its "
-         "blocks"
-         "\ndo not divide stay in f32 (\"of weights\": the part it runs on). Bits: stored, with "
-         "scales,"
-         "\nzero points and choices of lists. Perplexity +- its standard error. Sums are f32 in "
+         "\nmultiplies what has a weight, a recipe what its plan names; else attention's two "
+         "products, and"
+         "\nmatrices whose rows the blocks do not divide, stay in f32 (\"of weights\": the part "
+         "it runs on)."
+         "\nBits: stored, with scales, zero points, choices of lists, equalising factors, "
+         "low-rank matrices,"
+         "\nand columns of outliers as often as they were met. Energy: a token's, of f32's, by "
+         "napier cost. Perplexity +- its standard error. Sums are f32 in "
          "order"
          "\nof k unless the arithmetic says otherwise: see `napier explain`. A preset-rne or -rtz "
          "has"
@@ -168,15 +221,16 @@ std::string league_table(std::span<const League> leagues) {
 std::string league_csv(std::span<const League> leagues) {
   std::string text =
       "model,text,arith,weight_bits,activation_bits,share,perplexity,perplexity_error,kl_mean,"
-      "kl_p99,top1_agreement,tokens_per_second\n";
+      "kl_p99,top1_agreement,tokens_per_second,energy_pj\n";
   for (const League& league : leagues) {
     for (const size_t i : ranking(league)) {
       const Result& result = league.evaluation.results[i];
       const Entrant& entrant = league.entrants[i];
       text += csv_row(file_name(league.evaluation.model), file_name(league.evaluation.text),
-                      entrant.subject.name, entrant.weight_bits, entrant.activation_bits,
-                      entrant.share, result.perplexity, result.perplexity_error, result.kl.mean,
-                      result.kls.p99, result.top1.mean, result.tokens_per_second);
+                      entrant.subject.name, entrant.bits.weight, entrant.bits.activation,
+                      entrant.bits.share, result.perplexity, result.perplexity_error,
+                      result.kl.mean, result.kls.p99, result.top1.mean, result.tokens_per_second,
+                      entrant.energy_pj.value_or(std::nan("")));
     }
   }
   return text;
@@ -196,30 +250,36 @@ std::string league_json(std::span<const League> leagues) {
       const Entrant& entrant = league.entrants[i];
       const Arithmetic arithmetic = parse_arithmetic(entrant.subject.name);
       Json entry = {{"arith", entrant.subject.name},
-                    {"written", to_string(arithmetic)},
-                    {"kernel", kernel_name(usual_lowering(arithmetic).kernel)},
-                    {"weight_bits", entrant.weight_bits},
-                    {"activation_bits", entrant.activation_bits},
-                    {"share", entrant.share}};
+                    {"written", entrant.written},
+                    {"kernel", weights == rules.end()
+                                   ? Json(nullptr)
+                                   : Json(kernel_name(usual_lowering(weights->arithmetic).kernel))},
+                    {"weight_bits", entrant.bits.weight},
+                    {"activation_bits", entrant.bits.activation},
+                    {"share", entrant.bits.share},
+                    {"energy_pj", entrant.energy_pj ? Json(*entrant.energy_pj) : Json(nullptr)}};
+      if (!entrant.energy_pj) entry["no_energy"] = entrant.no_energy;
       entry.update(figures(league.evaluation.results[i]));
       results.push_back(entry);
     }
     const Evaluation& evaluation = league.evaluation;
+    Json reference = figures(evaluation.reference);
+    reference["energy_pj"] = league.reference_pj ? Json(*league.reference_pj) : Json(nullptr);
     document.push_back({{"model", evaluation.model},
                         {"text", evaluation.text},
                         {"ctx", evaluation.context},
                         {"chunks", evaluation.units},
                         {"tokens", evaluation.tokens},
                         {"scored", evaluation.scored},
-                        {"reference", figures(evaluation.reference)},
+                        {"reference", reference},
                         {"results", results}});
   }
   return json_text(document);
 }
 
 std::string league_plot(std::span<const League> leagues) {
-  const size_t columns = std::min<size_t>(2, std::max<size_t>(1, leagues.size()));
-  const size_t rows = (leagues.size() + columns - 1) / columns;
+  const size_t columns = axes().size();
+  const size_t rows = leagues.size();
   std::string svg = fmt::format(
       "<svg xmlns='http://www.w3.org/2000/svg' width='{0:.0f}' height='{1:.0f}' viewBox='0 0 "
       "{0:.0f} {1:.0f}' font-family='sans-serif' font-size='11'>\n<rect width='100%' "
@@ -227,12 +287,15 @@ std::string league_plot(std::span<const League> leagues) {
       k_panel_width * static_cast<double>(columns),
       k_panel_height * static_cast<double>(rows) + 24);
   for (size_t i = 0; i < leagues.size(); ++i) {
-    svg += panel_of(leagues[i], k_panel_width * static_cast<double>(i % columns),
-                    k_panel_height * static_cast<double>(i / columns) + 8);
+    for (size_t a = 0; a < columns; ++a) {
+      svg += panel_of(leagues[i], axes()[a], k_panel_width * static_cast<double>(a),
+                      k_panel_height * static_cast<double>(i) + 8);
+    }
   }
   return svg + fmt::format(
                    "<text x='56' y='{:.0f}'>blue: exact products; red: approximate ones; "
-                   "line: no other has fewer bits and less divergence</text>\n</svg>\n",
+                   "line: no other has fewer bits, or takes less energy, and has less "
+                   "divergence</text>\n</svg>\n",
                    k_panel_height * static_cast<double>(rows) + 14);
 }
 

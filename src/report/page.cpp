@@ -8,7 +8,6 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
-#include "napier/plan.hpp"
 #include "report/plots.hpp"
 
 namespace napier {
@@ -118,20 +117,6 @@ std::string table_html(const std::vector<std::string>& header,
     html += "</tr>\n";
   }
   return html + "</tbody></table></div>\n";
-}
-
-// Bits of a weight under a plan of one arithmetic, block scales shared out; NaN for other plans.
-double weight_bits(const std::string& written) {
-  const Plan plan = parse_plan(written);
-  if (plan.rules.size() != 1) return std::numeric_limits<double>::quiet_NaN();
-  const Operand& w = plan.rules[0].arithmetic.w;
-  double bits = w.cast.format.bits();
-  for (const ScaleLevel& level : w.scaling) {
-    if (level.granularity == Granularity::block) {
-      bits += static_cast<double>(level.format.bits()) / level.block;
-    }
-  }
-  return bits;
 }
 
 double percent_change(double loss) { return 100 * std::expm1(loss); }
@@ -275,7 +260,7 @@ std::vector<Plot> plots_of(const SweepResults& results, size_t model, size_t sou
                            percent_change(of(s, "loss_change_low")),
                            percent_change(of(s, "loss_change_high"))});
     const double kl = of(s, "kl_mean"), low = of(s, "kl_low"), high = of(s, "kl_high");
-    const double width = weight_bits(results.subjects[s].detail);
+    const double width = of(s, "weight_bits");
     if (kl > 0 && !std::isnan(width)) bits.points.push_back({name, width, kl, low, high, s - 1});
     const double joules = of(s, "energy_pj") / of(0, "energy_pj");
     if (kl > 0 && joules > 0) energy.points.push_back({name, joules, kl, low, high, s - 1});

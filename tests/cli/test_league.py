@@ -57,7 +57,9 @@ def test_rows_bits_and_figures(napier, model, text, tmp_path):
 
     root = xml.etree.ElementTree.parse(plot).getroot()
     circles = [e for e in root.iter() if e.tag.endswith("circle")]
-    assert len(circles) == len(rows)
+    priced = [row for row in rows.values() if row["energy_pj"]]
+    assert {"bf16", "lmul-m4"} <= {row["arith"] for row in priced}
+    assert len(circles) == len(rows) + len(priced)  # a panel of bits, a panel of energy
 
     table = list(csv.DictReader(io.StringIO(napier("league", *common, "--csv", check=True).stdout)))
     assert [row["arith"] for row in table] == [row["arith"] for row in league["results"]]

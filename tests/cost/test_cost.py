@@ -3,8 +3,11 @@ import csv
 import io
 import json
 import math
+from pathlib import Path
 
 import pytest
+
+RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +145,40 @@ def test_a_step_is_a_product_and_its_sum(cost, napier, tmp_path):
     assert "no price of 'step exact e4m3fn*e2m1fn+f32(align=16,extra=2)'" in done.stderr
 
 
+def test_treatments_by_hand(cost, tmp_path):
+    """Beside the same product without them, of feed-forward's first matrices in llama-3.1-8b."""
+    (tmp_path / "prices.toml").write_text(PRICES)
+    layers, n, k = 32, 14336, 4096
+
+    def role(treatments):
+        plan = cost("llama-3.1-8b", "--arith", "f32", "--plan",
+                    f"*ffn_up* -> x=e4m3/w=e2m1{treatments}; * -> f32", "--batch", 4, "--tile",
+                    100, "--prices", tmp_path / "prices.toml")["plans"][1]
+        (found,) = [role for role in plan["roles"] if role["role"] == "ffn_up"]
+        return found["pj"] | {"arith": found["arith"], "stored": plan["stored_bytes"]}
+
+    plain = role("")
+    result = role(" with result(e4m3@row)")
+    assert result["arith"].endswith(" with result(e4m3fn@row)")
+    outputs = layers * n
+    # Rounded, divided by the row's scale and multiplied again; stored in a byte and a scale a row.
+    assert result["convert"] - plain["convert"] == pytest.approx(outputs * (0.25 + 2 * 2))
+    assert result["sram"] - plain["sram"] == pytest.approx(outputs * (1 + 4 / n - 4) * 10)
+    assert result["dram"] == plain["dram"] and result["stored"] == plain["stored"]
+    equalised = role(" with equalise")
+    activations = layers * k
+    assert equalised["convert"] - plain["convert"] == pytest.approx(activations * 2)
+    assert equalised["dram"] - plain["dram"] == pytest.approx(activations * 4 / 4 * 100)
+    assert equalised["stored"] - plain["stored"] == activations * 4
+    corrected = role(" with lowrank(16,x=e4m3/w=e2m1)")
+    factors = layers * 16 * (n + k)
+    assert corrected["multiply"] - plain["multiply"] == pytest.approx(factors * 0.5)
+    assert corrected["accumulate"] - plain["accumulate"] == pytest.approx(factors + outputs)
+    assert corrected["convert"] - plain["convert"] == pytest.approx(layers * (k + 16) * 0.25)
+    assert corrected["dram"] - plain["dram"] == pytest.approx(factors * 0.5 / 4 * 100)
+    assert corrected["stored"] - plain["stored"] == factors / 2
+
+
 def test_llama_has_its_parameters(cost):
     """8.03 and 70.55 milliards, less the embedding's table: 2 bytes each in bf16."""
     for name, parameters in [("llama-3.1-8b", 8.03e9 - 128256 * 4096),
@@ -227,6 +264,11 @@ def test_csv(napier, tmp_path):
     (["llama-3.1-8b", "--free", "step"], "step"),
     (["llama-3.1-8b", "--prices", "bad.toml"], "bad.toml"), (["bad.toml"], "bad.toml"),
     (["--show", "gates", "--csv"], "--csv"),
+    (["llama-3.1-8b", "--plan", "*.weight -> int8-int32 with outliers(6,f16); * -> f32"],
+     "depends on how a text's activations are"),
+    (["llama-3.1-8b", "--plan", "*.weight -> f32 with delta(0.1); * -> f32"], "depends"),
+    (["llama-3.1-8b", "--plan", "*.weight -> int8 with dyadic(int8@tensor); * -> f32"], "shift"),
+    (["llama-3.1-8b", "--plan", RECIPES / "mobilequant.toml"], "is a shape"),
 ])
 def test_wrong_requests(napier, arguments, words, tmp_path):
     (tmp_path / "bad.toml").write_text("name = 'x'\nsource = 'y'\n[[price]]\noperation = 'add'\n")

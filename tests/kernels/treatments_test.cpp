@@ -197,7 +197,7 @@ TEST(TreatmentsTest, DifferencesGoOnFromCallToCall) {
     }
   }
   EXPECT_GT(zeros, 0U);
-  EXPECT_EQ(whole.skipped, zeros * 6);
+  EXPECT_EQ(whole.counts.skipped, zeros * 6);
 
   MatmulHistory pieces;
   std::vector<float> got(12 * 6);
@@ -207,7 +207,7 @@ TEST(TreatmentsTest, DifferencesGoOnFromCallToCall) {
     row += rows;
   }
   EXPECT_EQ(got, wanted);
-  EXPECT_EQ(pieces.skipped, whole.skipped);
+  EXPECT_EQ(pieces.counts.skipped, whole.counts.skipped);
   pieces.forget();  // and begin anew
   packed->multiply_after(pieces, 12, reader(0), got.data(), 6, pool);
   EXPECT_EQ(got, wanted);

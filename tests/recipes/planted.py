@@ -1,5 +1,6 @@
 """Copies of a model with outliers planted in: channels of what a norm gives are scaled up, and the
-weights that read them down by the same factor, so that in f32 the model stays what it was."""
+weights that read them down by the same factor, so that in f32 the model stays what it was. And
+mixtures of experts made of a model."""
 import gguf
 import numpy as np
 
@@ -19,6 +20,32 @@ def write(source, target, factors):
                 data[channel] *= factor
                 for other in readers:
                     tensors[name.replace(norm, other)][:, channel] /= factor
+    return rewrite(reader, target, tensors)
+
+
+def mixture(source, target, experts=4, used=2):
+    """The model with each layer's feed-forward network there `experts` times, a little different
+    each, and a random router."""
+    reader = gguf.GGUFReader(source)
+    random = np.random.default_rng(1614)
+    tensors = {}
+    for tensor in reader.tensors:
+        data = np.array(tensor.data)
+        block, role = tensor.name.rpartition(".ffn_")[::2]
+        if role not in {"gate.weight", "up.weight", "down.weight"}:
+            tensors[tensor.name] = data
+            continue
+        noise = 1 + 0.05 * random.standard_normal((experts, *data.shape))
+        tensors[f"{block}.ffn_{role.replace('.', '_exps.')}"] = (data * noise).astype(np.float32)
+        if role == "up.weight":
+            router = random.standard_normal((experts, data.shape[1]))
+            tensors[f"{block}.ffn_gate_inp.weight"] = router.astype(np.float32)
+    return rewrite(reader, target, tensors, {"llama.expert_count": experts,
+                                             "llama.expert_used_count": used})
+
+
+def rewrite(reader, target, tensors, more={}):
+    """The model with these tensors, and further numbers about it."""
     writer = gguf.GGUFWriter(target, "llama")
     for field in reader.fields.values():
         if field.name.startswith("GGUF.") or field.name == "general.architecture":
@@ -29,6 +56,8 @@ def write(source, target, factors):
             writer.add_key_value(field.name, value, kind, sub_type=field.types[-1])
         else:
             writer.add_key_value(field.name, value, kind)
+    for name, value in more.items():
+        writer.add_uint32(name, value)
     for name, data in tensors.items():
         writer.add_tensor(name, data)
     writer.write_header_to_file()

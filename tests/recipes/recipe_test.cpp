@@ -1,5 +1,8 @@
 #include "recipes/recipe.hpp"
 
+#include <bit>
+#include <cmath>
+#include <cstdint>
 #include <cstdio>
 #include <fstream>
 #include <string>
@@ -62,6 +65,18 @@ TEST_F(RecipeTest, AnArgumentIsAFileOrAPlan) {
   EXPECT_EQ(plan_argument(write("name = 'a'\nsource = 's'\nplan = 'bf16'\n")).name, "a");
   EXPECT_EQ(plan_argument("kq-* -> bf16").plan, parse_plan("kq-* -> bf16"));
   EXPECT_THROW(plan_argument("missing.toml"), Error);
+}
+
+// To FP8 and Back Again: bits & ~((1 << (7 - 3)) - 1) of every bfloat16.
+TEST(Fp8AndBack, MasksTheMantissa) {
+  const Operand operand = parse_arithmetic("e8m3-rtz").x;
+  for (uint32_t pattern = 0; pattern < 1u << 16; ++pattern) {
+    const auto value = std::bit_cast<float>(pattern << 16);
+    if (!std::isfinite(value)) continue;
+    const auto masked = std::bit_cast<float>((pattern & 0xFFF0u) << 16);
+    ASSERT_EQ(to_double(operand.quantise(Dyadic::from_float(value), 0, Group{})), double{masked})
+        << pattern;
+  }
 }
 
 }  // namespace

@@ -5,11 +5,15 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import planted
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 TEXT = "data/text/tinystories_train.txt"
@@ -194,6 +198,37 @@ def test_every_recipe_runs_or_says_why_not(napier, quantize, model, opening, rec
         refused(done, "blocks of", "do not divide")
     else:
         assert done.returncode == 0, done.stderr
+
+
+def test_mixtures_of_experts(napier, quantize, shared, opening, tmp_path):
+    """What a recipe computes is for single matrices: experts are left in f32 by its plan, or it is
+    refused; nothing is left behind. Recipes without steps run on them."""
+    model = planted.mixture(shared("data/models/stories260K.gguf"), tmp_path / "mixture.gguf")
+
+    def evaluate(*plans):
+        plans = [argument for plan in plans for argument in ("--plan", plan)]
+        return napier("eval", model, "--text", opening("data/text/tinystories.txt"), "--chunks", 1,
+                      "--json", *plans)
+
+    for recipe in ("mobilequant", "fliqs"):
+        refused(quantize(model, recipe), "ffn_gate_exps.weight", "expert", "-> f32")
+    assert not list(tmp_path.glob("*.napier*"))
+
+    recipe = tmp_path / "dense.toml"
+    text = (RECIPES / "fliqs.toml").read_text().replace('"fliqs"', '"dense"')
+    recipe.write_text(text.replace('plan = [', 'plan = ["*_exps.weight -> f32", '))
+    names = set(matrices(quantize(model, recipe)))
+    assert "blk.0.attn_q.weight" in names and "blk.0.ffn_gate_inp.weight" in names
+    done = evaluate(recipe, f"{RECIPES}/llm-int8.toml", f"{RECIPES}/delta-activations.toml")
+    assert done.returncode == 0, done.stderr
+    results = {result["arith"]: result for result in json.loads(done.stdout)["results"]}
+    for entry in results["dense"]["matmuls"]["roles"]["ffn_gate_exps"]:
+        assert entry["arith"] == "f32"
+    (entry,) = results["llm-int8"]["matmuls"]["roles"]["ffn_gate_exps"]
+    assert entry["arith"].startswith("int8-int32 with outliers")
+    assert 0 < results["llm-int8"]["kl_mean"] < 0.1
+    (entry,) = results["delta-activations"]["matmuls"]["roles"]["ffn_gate_exps"]
+    assert 0 < entry["skipped"] < entry["multiplications"]
 
 
 def test_another_multiplier_goes_on_any_recipe(napier, model, opening):

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <memory>
+#include <numeric>
 
 #include "napier/error.hpp"
 #include "recipes/step.hpp"
@@ -22,6 +23,23 @@ void check(const StepSpec& spec) {
   if (!(alpha >= 0 && alpha <= 1)) throw Error("'alpha' must be from 0 to 1");
   const double bits = spec.number("exponent_bits", 2);
   if (!(bits >= 1 && bits <= 8)) throw Error("'exponent_bits' must be from 1 to 8");
+}
+
+// Rows are read a part at a time: an output matrix in f32 may be half as large as the model.
+std::vector<double> largest_of_columns(const WeightReader& weights, const WeightMatrix& matrix) {
+  constexpr int64_t k_part = int64_t{1} << 22;  // weights
+  std::vector<double> largest(static_cast<size_t>(matrix.k));
+  const int64_t part = std::max<int64_t>(1, k_part / matrix.k);
+  for (int64_t first = 0; first < matrix.rows; first += part) {
+    std::vector<int64_t> rows(static_cast<size_t>(std::min(part, matrix.rows - first)));
+    std::iota(rows.begin(), rows.end(), first);
+    const std::vector<float> some = weights.rows(matrix.name, rows);
+    for (size_t i = 0; i < some.size(); ++i) {
+      double& column = largest[i % largest.size()];
+      column = std::max(column, double{std::fabs(some[i])});
+    }
+  }
+  return largest;
 }
 
 // SmoothQuant (2211.10438, eq. 4): max|x|^alpha / max|w|^(1 - alpha) of each column.
@@ -53,16 +71,12 @@ void run(StepContext& context) {
   const bool by_exponent = context.spec.text("method", "smooth") == "exponent";
   context.each([&](MatrixRule& m) {
     const std::vector<double>& x = context.of(m.matrix).absmax;
-    std::vector<double> w(x.size());
-    const std::vector<float> weights = context.weights.all(m.matrix);
-    for (size_t i = 0; i < weights.size(); ++i) {
-      double& largest = w[i % w.size()];
-      largest = std::max(largest, double{std::fabs(weights[i])});
-    }
     auto numbers = std::make_shared<MatrixNumbers>();
     numbers->factors = by_exponent
                            ? shifts(x, static_cast<int>(context.spec.number("exponent_bits", 2)))
-                           : smooth(x, w, context.spec.number("alpha", 0.5));
+
+                           : smooth(x, largest_of_columns(context.weights, m.matrix),
+                                    context.spec.number("alpha", 0.5));
     for (Treatment& treatment : m.rule.treatments) {
       if (treatment.kind == TreatmentKind::equalise) treatment.numbers = std::move(numbers);
     }
