@@ -43,7 +43,8 @@ void run_tasks(TasksArguments& arguments) {
   files.read(arguments.plans);
   files.read(arguments.model);
   for (const std::string& request : arguments.tasks) {
-    files.read(request.substr(request.find('=') + 1));
+    const size_t equals = request.find('=');
+    files.read(files_of_task(request.substr(0, equals), request.substr(equals + 1)));
   }
   if (arguments.list) {
     Output(arguments.result.output, files).write(task_list());

@@ -169,6 +169,20 @@ void Counts::add(const Counts& other) {
   dram_bytes += other.dram_bytes;
 }
 
+double weight_bits(const ModelShape& shape, const Plan& plan) {
+  double bits = 0;
+  double weights = 0;
+  for (const MatmulWork& work : shape.matmuls) {
+    if (work.is_cache) continue;
+    const auto rule = plan.match(work.name);
+    if (rule && !plan.rules[*rule].treatments.empty()) return std::nan("");
+    const Arithmetic arithmetic = rule ? plan.rules[*rule].arithmetic : Arithmetic{};
+    bits += 8 * work.w_stored * bytes_of(arithmetic.w, static_cast<int64_t>(work.sum_length));
+    weights += work.w_stored;
+  }
+  return bits / weights;
+}
+
 ModelCost cost_of(const ModelShape& shape, const Plan& plan, const Prices& prices,
                   const CostOptions& options) {
   options.check();

@@ -80,4 +80,8 @@ struct ModelCost {
 ModelCost cost_of(const ModelShape& shape, const Plan& plan, const Prices& prices,
                   const CostOptions& options);
 
+// Stored bits a weight, its share of the scales included, over all that tokens are multiplied with;
+// what the plan does not name is f32. NaN where a treatment stores more than the weight.
+double weight_bits(const ModelShape& shape, const Plan& plan);
+
 }  // namespace napier

@@ -8,7 +8,6 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
-#include "napier/plan.hpp"
 #include "report/plots.hpp"
 
 namespace napier {
@@ -53,6 +52,7 @@ margin-right:.5em;vertical-align:baseline}
 grid-template-columns:repeat(auto-fit,minmax(min(100%,480px),1fr))}
 figure{margin:0;overflow-x:auto}
 figure svg{max-width:100%;min-width:420px;height:auto;display:block;margin:0 auto}
+figure.embedded svg{min-width:720px}
 figcaption{color:var(--soft);font-size:.85rem;text-align:center}
 pre{overflow-x:auto;background:var(--back);border:1px solid var(--line);border-radius:8px;
 padding:12px;font-size:.82rem}
@@ -120,20 +120,6 @@ std::string table_html(const std::vector<std::string>& header,
   return html + "</tbody></table></div>\n";
 }
 
-// Bits of a weight under a plan of one arithmetic, block scales shared out; NaN for other plans.
-double weight_bits(const std::string& written) {
-  const Plan plan = parse_plan(written);
-  if (plan.rules.size() != 1) return std::numeric_limits<double>::quiet_NaN();
-  const Operand& w = plan.rules[0].arithmetic.w;
-  double bits = w.cast.format.bits();
-  for (const ScaleLevel& level : w.scaling) {
-    if (level.granularity == Granularity::block) {
-      bits += static_cast<double>(level.format.bits()) / level.block;
-    }
-  }
-  return bits;
-}
-
 double percent_change(double loss) { return 100 * std::expm1(loss); }
 
 bool is_complete(const SweepResults& results, size_t model, size_t source) {
@@ -167,10 +153,11 @@ std::string text_table_html(const SweepResults& results, size_t model, size_t so
          number_cell(100 * of("top1_agreement"), "{:.2f}"),
          number_cell(100 * of("top5_agreement"), "{:.2f}"),
          number_cell(of("bits_per_byte"), "{:.4f}"),
+         number_cell(of("weight_bits"), "{:.2f}"),
          number_cell(of("tokens_per_second"), "{:.0f}")});
   }
   return table_html({"arithmetic", "perplexity", "change %", "95 % interval", "KL mean", "KL p99",
-                     "top-1 %", "top-5 %", "bits/byte", "tokens/s"},
+                     "top-1 %", "top-5 %", "bits/byte", "bits/weight", "tokens/s"},
                     rows);
 }
 
@@ -275,7 +262,7 @@ std::vector<Plot> plots_of(const SweepResults& results, size_t model, size_t sou
                            percent_change(of(s, "loss_change_low")),
                            percent_change(of(s, "loss_change_high"))});
     const double kl = of(s, "kl_mean"), low = of(s, "kl_low"), high = of(s, "kl_high");
-    const double width = weight_bits(results.subjects[s].detail);
+    const double width = of(s, "weight_bits");
     if (kl > 0 && !std::isnan(width)) bits.points.push_back({name, width, kl, low, high, s - 1});
     const double joules = of(s, "energy_pj") / of(0, "energy_pj");
     if (kl > 0 && joules > 0) energy.points.push_back({name, joules, kl, low, high, s - 1});
@@ -289,8 +276,15 @@ std::vector<Plot> plots_of(const SweepResults& results, size_t model, size_t sou
   return plots;
 }
 
-std::string short_name(const std::string& path) {
-  return std::filesystem::path(path).stem().string();
+// The file's name without its folder, unless two models share it.
+std::string short_name(const SweepResults& results, size_t model) {
+  const auto stem = [](const SweepResults::Named& one) {
+    return std::filesystem::path(one.path).stem().string();
+  };
+  const SweepResults::Named& own = results.models[model];
+  const auto same = std::count_if(results.models.begin(), results.models.end(),
+                                  [&](const auto& other) { return stem(other) == stem(own); });
+  return same == 1 ? stem(own) : own.path;
 }
 
 std::string quoted(const std::string& text) {  // a string of TOML: JSON's escapes are its own
@@ -304,7 +298,9 @@ std::string sweep_file_text(const SweepResults& results) {
     models += (models.empty() ? "" : ", ") + quoted(model.path);
   }
   for (size_t s = 1; s < results.subjects.size(); ++s) {
-    plans += "  " + quoted(results.subjects[s].detail) + ",  # " + results.subjects[s].name + "\n";
+    std::string name = results.subjects[s].name;
+    std::replace(name.begin(), name.end(), '\n', ' ');  // it would end the comment
+    plans += "  " + quoted(results.subjects[s].detail) + ",  # " + name + "\n";
   }
   std::string text = "models = [" + models + "]\nplans = [\n" + plans + "]\n";
   for (const SweepSource& source : results.source_settings) {
@@ -329,6 +325,7 @@ std::string reproduction_html(const SweepResults& results) {
       "</thead><tbody>\n";
   std::vector<SweepResults::Named> files = results.models;
   files.insert(files.end(), results.sources.begin(), results.sources.end());
+  files.insert(files.end(), results.more_files.begin(), results.more_files.end());
   std::vector<std::string> told;
   for (const auto& file : files) {
     if (std::find(told.begin(), told.end(), file.path) != told.end()) continue;
@@ -346,13 +343,18 @@ NamedPlots sweep_plots(const SweepResults& results) {
   for (size_t model = 0; model < results.models.size(); ++model) {
     for (size_t source = 0; source < results.sources.size(); ++source) {
       for (Plot& plot : plots_of(results, model, source)) {
-        std::string name = fmt::format("{}-{}-{}", short_name(results.models[model].path),
+        std::string name = fmt::format("{}-{}-{}", short_name(results, model),
                                        results.sources[source].name, plot.kind);
         std::replace_if(
             name.begin(), name.end(),
             [](unsigned char c) { return !std::isalnum(c) && c != '-' && c != '_' && c != '.'; },
             '_');
-        named.emplace_back(std::move(name), std::move(plot.svg));
+        std::string free = name;
+        const auto is_taken = [&](const auto& other) { return other.first == free; };
+        for (int i = 2; std::any_of(named.begin(), named.end(), is_taken); ++i) {
+          free = fmt::format("{}-{}", name, i);
+        }
+        named.emplace_back(std::move(free), std::move(plot.svg));
       }
     }
   }
@@ -373,7 +375,7 @@ std::string sweep_page(const SweepResults& results,
   for (size_t model = 0; model < results.models.size(); ++model) {
     for (size_t source = 0; source < results.sources.size(); ++source) {
       const bool is_text = results.sources[source].detail.empty();
-      html += "<h2>" + markup_escaped(short_name(results.models[model].path)) + ", " +
+      html += "<h2>" + markup_escaped(short_name(results, model)) + ", " +
               markup_escaped(results.sources[source].name) + "</h2>\n<section class=\"card\">";
       if (!is_complete(results, model, source)) {
         html +=
@@ -408,7 +410,7 @@ std::string sweep_page(const SweepResults& results,
     }
   }
   for (const auto& [caption, svg] : figures) {
-    html += "<section class=\"card\"><figure>" + svg + "<figcaption>" + markup_escaped(caption) +
+    html += "<section class=\"card\"><figure class=\"embedded\">" + svg + "<figcaption>" + markup_escaped(caption) +
             "</figcaption></figure></section>\n";
   }
   html += reproduction_html(results);
