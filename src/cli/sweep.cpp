@@ -114,8 +114,8 @@ void run_sweep(SweepArguments& arguments) {
   if (!first) return;
   const SweepResults results = read_sweep_results(arguments.database);
   output->write(arguments.result.json  ? sweep_json(results)
-               : arguments.result.csv ? sweep_csv(results)
-                                      : sweep_tables(results, TableStyle::plain));
+                : arguments.result.csv ? sweep_csv(results)
+                                       : sweep_tables(results, TableStyle::plain));
   require_finite(results);
 }
 

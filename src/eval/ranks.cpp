@@ -142,7 +142,14 @@ void Ranks::check_same(const SweepSpec& spec, const std::map<std::string, std::s
   MPI_Bcast(&size, 1, MPI_UINT64_T, 0, MPI_COMM_WORLD);
   bytes.resize(size);
   MPI_Bcast(bytes.data(), static_cast<int>(size), MPI_BYTE, 0, MPI_COMM_WORLD);
-  if (bytes == own) return;
+  const int differs = bytes != own;
+  int any = 0;
+  MPI_Allreduce(&differs, &any, 1, MPI_INT, MPI_MAX, MPI_COMM_WORLD);
+  if (any == 0) return;
+  if (differs == 0) {  // the rank that differs says so, and ends all
+    std::signal(SIGTERM, SIG_DFL);
+    MPI_Barrier(MPI_COMM_WORLD);
+  }
   const nlohmann::json first = nlohmann::json::from_cbor(bytes);
   for (const auto& [path, hash] : hashes) {
     if (first.at("hashes").value(path, hash) == hash) continue;

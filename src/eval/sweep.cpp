@@ -156,9 +156,8 @@ struct SweepWorker::State {
       documents = split_documents(text, source.separator);
     }
     try {
-      return source.documents()
-                 ? document_passages(*model, documents, source.context, source.limit)
-                 : chunk_passages(*model, text, source.context, source.limit);
+      return source.documents() ? document_passages(*model, documents, source.context, source.limit)
+                                : chunk_passages(*model, text, source.context, source.limit);
     } catch (const Error& error) {  // there may be many texts
       throw Error(source.path + ": " + error.what(), error.blame());
     }

@@ -127,9 +127,8 @@ void add_costs(const SweepSpec& spec, size_t model, const SweepSource& source,
   };
   for (size_t i = 0; i < subjects.size(); ++i) {
     const Plan& plan = subjects[i].plan;
-    results[i].emplace_back("weight_bits", or_nan([&](const ModelShape& shape) {
-                              return weight_bits(shape, plan);
-                            }));
+    results[i].emplace_back(
+        "weight_bits", or_nan([&](const ModelShape& shape) { return weight_bits(shape, plan); }));
     if (!source.task.empty()) continue;
     results[i].emplace_back("energy_pj", or_nan([&](const ModelShape& shape) {
                               return cost_of(shape, plan, prices, {}).energy.total();

@@ -46,7 +46,8 @@ SweepResults read_sweep_results(const std::string& path) {
       if (const auto hashes = document.find("hashes");
           hashes != document.end() && hashes->is_object()) {
         for (const auto& [file, hash] : hashes->items()) {
-          if (hash.is_string()) results.more_files.push_back({file, file, "", hash.get<std::string>()});
+          if (hash.is_string())
+            results.more_files.push_back({file, file, "", hash.get<std::string>()});
         }
       }
     }

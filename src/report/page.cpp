@@ -37,7 +37,7 @@ section.card{background:var(--card);border:1px solid var(--line);border-radius:1
 padding:16px;margin:14px 0}
 .scroll{overflow-x:auto;-webkit-overflow-scrolling:touch}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:.9rem}
-th,td{padding:6px 9px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--line)}
+th,td{padding:6px 7px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--line)}
 th:first-child,td:first-child{text-align:left;position:sticky;left:0;background:var(--card);
 max-width:15rem;overflow:hidden;text-overflow:ellipsis}
 th button{all:unset;cursor:pointer;color:var(--soft);font-weight:600}
@@ -51,14 +51,16 @@ margin-right:.5em;vertical-align:baseline}
 .plots{display:grid;gap:16px;margin-top:16px;
 grid-template-columns:repeat(auto-fit,minmax(min(100%,480px),1fr))}
 figure{margin:0;overflow-x:auto}
-figure svg{max-width:100%;min-width:420px;height:auto;display:block;margin:0 auto}
-figure.embedded svg{min-width:720px}
+figure svg{width:100%;max-width:560px;height:auto;display:block;margin:0 auto}
+figure.embedded svg{width:auto;min-width:720px;max-width:100%}
 figcaption{color:var(--soft);font-size:.85rem;text-align:center}
 pre{overflow-x:auto;background:var(--back);border:1px solid var(--line);border-radius:8px;
 padding:12px;font-size:.82rem}
 td.text{white-space:pre-wrap;text-align:left;max-width:22rem;min-width:9rem;vertical-align:top}
 .lost{color:var(--bad)}.gained{color:var(--good)}
 code{overflow-wrap:anywhere}
+@media (max-width:600px){main{padding:16px 8px 48px}section.card{padding:10px 8px}
+th,td{padding:6px 5px}th:first-child,td:first-child{max-width:8.5rem}}
 </style>
 </head>
 <body><main>
@@ -110,7 +112,7 @@ std::string table_html(const std::vector<std::string>& header,
           std::isnan(cell.value) ? "" : fmt::format(" data-value=\"{}\"", cell.value);
       const std::string bar =
           cell.bar > 0 ? fmt::format("<span class=\"bar\" style=\"width:{:.0f}px\"></span>",
-                                     1 + 60 * cell.bar)
+                                     1 + 45 * cell.bar)
                        : "";
       const std::string text = markup_escaped(cell.text);
       html += "<td" + value + " title=\"" + text + "\">" + bar + text + "</td>";
@@ -157,7 +159,7 @@ std::string text_table_html(const SweepResults& results, size_t model, size_t so
          number_cell(of("tokens_per_second"), "{:.0f}")});
   }
   return table_html({"arithmetic", "perplexity", "change %", "95 % interval", "KL mean", "KL p99",
-                     "top-1 %", "top-5 %", "bits/byte", "bits/weight", "tokens/s"},
+                     "top-1 %", "top-5 %", "bits/byte", "bits", "tokens/s"},
                     rows);
 }
 
@@ -390,7 +392,8 @@ std::string sweep_page(const SweepResults& results,
             "<p class=\"note\">{:.0f} scored tokens. Change: of the perplexity against the "
             "reference's on the same tokens, with a 95 % bootstrap interval over chunks or "
             "documents. KL: divergence from the reference, nats a token. Top-1, top-5: tokens that "
-            "both find likeliest. Tokens a second are of this emulation on the machine that ran "
+            "both find likeliest. Bits: stored for a weight, scales included. Tokens a second are "
+            "of this emulation on the machine that ran "
             "it. Energy: multiplications, additions, conversions and bytes of a token with a whole "
             "context before it, by the prices that napier cost has by default; what has no price "
             "is left out.</p>\n",
@@ -410,8 +413,8 @@ std::string sweep_page(const SweepResults& results,
     }
   }
   for (const auto& [caption, svg] : figures) {
-    html += "<section class=\"card\"><figure class=\"embedded\">" + svg + "<figcaption>" + markup_escaped(caption) +
-            "</figcaption></figure></section>\n";
+    html += "<section class=\"card\"><figure class=\"embedded\">" + svg + "<figcaption>" +
+            markup_escaped(caption) + "</figcaption></figure></section>\n";
   }
   html += reproduction_html(results);
   return html + k_script + "</main></body></html>\n";

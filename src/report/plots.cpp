@@ -113,9 +113,9 @@ Axis axis_for(std::vector<double> values, bool logarithmic, double begin, double
   return {low - margin, high + margin, begin, end, false};
 }
 
-constexpr double k_left = 72, k_top = 40, k_bottom = 52, k_right = 24;
-// Two beside each other fill a desktop's page, and text of 11 units can be read on a phone's.
-constexpr int k_width = 560, k_height = 380;
+constexpr double k_left = 64, k_top = 40, k_bottom = 52, k_right = 24;
+// Narrow, so that text of 11 units can be read on a phone that shows all of the width.
+constexpr int k_width = 480, k_height = 350;
 
 // `key` units at the right stay free.
 std::string frame(const Axis& x, const Axis& y, const std::string& title,
@@ -137,6 +137,11 @@ std::string frame(const Axis& x, const Axis& y, const std::string& title,
                  fmt::format(" transform=\"translate(16 {:.0f}) rotate(-90)\"",
                              (k_top + k_height - k_bottom) / 2));
   return svg;
+}
+
+// A long plan is cut; its whole text is the tooltip.
+std::string short_label(const std::string& name) {
+  return name.size() > 26 ? name.substr(0, 24) + "..." : name;
 }
 
 // Labels beside points: where they cover neither a point nor each other, if there is such a place.
@@ -266,13 +271,13 @@ std::string scatter_svg(const ScatterPlot& plot) {
         "<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"5\" fill=\"{}\"><title>{}: {:g}, "
         "{:g}</title></circle>",
         px, py, colour, markup_escaped(point.name), point.x, point.y);
-    svg += labels.beside(px, py, point.name);
+    svg += labels.beside(px, py, short_label(point.name));
   }
   return svg + "</svg>\n";
 }
 
 std::string interval_svg(const IntervalPlot& plot) {
-  constexpr int row_height = 26, left = 200;
+  constexpr int row_height = 26, left = 180;
   const int bottom = static_cast<int>(k_top) + row_height * static_cast<int>(plot.rows.size());
   std::vector<double> xs = {0};
   for (const auto& row : plot.rows) xs.insert(xs.end(), {row.value, row.low, row.high});
@@ -287,9 +292,7 @@ std::string interval_svg(const IntervalPlot& plot) {
     const auto& row = plot.rows[i];
     const double y = k_top + row_height * (static_cast<double>(i) + 0.5);
     const char* colour = k_series[i % k_series.size()];
-    // A long plan is cut; its whole text is the tooltip.
-    const std::string name = row.name.size() > 30 ? row.name.substr(0, 28) + "..." : row.name;
-    svg += text_at(left - 10, y + 4, name, "end", "t", 12);
+    svg += text_at(left - 10, y + 4, short_label(row.name), "end", "t", 12);
     if (std::isfinite(row.low) && std::isfinite(row.high)) {
       svg += fmt::format(
           "<line x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{:.1f}\" y2=\"{:.1f}\" "

@@ -20,7 +20,7 @@ using Rows = std::vector<std::vector<std::string>>;  // the first is the header
 
 Rows text_rows(const SweepResults& results, size_t model, size_t source) {
   Rows rows = {{"arithmetic", "perplexity", "change %", "95 % interval", "KL mean", "KL p99",
-                "top-1 %", "bits/byte", "bits/weight"}};
+                "top-1 %", "bits/byte", "bits"}};
   for (size_t subject = 0; subject < results.subjects.size(); ++subject) {
     const auto of = [&](const char* metric) {
       return results.value(model, source, subject, metric);
