@@ -141,7 +141,7 @@ std::string frame(const Axis& x, const Axis& y, const std::string& title,
 
 // A long plan is cut; its whole text is the tooltip.
 std::string short_label(const std::string& name) {
-  return name.size() > 26 ? name.substr(0, 24) + "..." : name;
+  return name.size() > 24 ? name.substr(0, 22) + "..." : name;
 }
 
 // Labels beside points: where they cover neither a point nor each other, if there is such a place.
@@ -277,7 +277,7 @@ std::string scatter_svg(const ScatterPlot& plot) {
 }
 
 std::string interval_svg(const IntervalPlot& plot) {
-  constexpr int row_height = 26, left = 180;
+  constexpr int row_height = 26, left = 200;
   const int bottom = static_cast<int>(k_top) + row_height * static_cast<int>(plot.rows.size());
   std::vector<double> xs = {0};
   for (const auto& row : plot.rows) xs.insert(xs.end(), {row.value, row.low, row.high});
