@@ -30,8 +30,8 @@ class Ranks {
   int rank() const { return rank_; }
   int count() const { return count_; }
 
-  // Throws Error on ranks whose sweep, files (`hashes` are spec.hashes()) or Napier are not the first
-  // rank's: results of different ones would be mixed without a sign of it.
+  // Throws Error on ranks whose sweep, files (`hashes` are spec.hashes()) or Napier are not the
+  // first rank's: results of different ones would be mixed without a sign of it.
   void check_same(const SweepSpec& spec, const std::map<std::string, std::string>& hashes,
                   const std::string& version) const;
 

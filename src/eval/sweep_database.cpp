@@ -110,7 +110,8 @@ std::vector<Figures> text_results(SqliteDatabase& database, size_t model, size_t
   return results;
 }
 
-// What `napier cost` says under each subject, the reference first; NaN where it counts no such model.
+// What `napier cost` says under each subject, the reference first; NaN where it counts no such
+// model.
 // Of texts also a token's energy by its default prices, NaN where there is none.
 void add_costs(const SweepSpec& spec, size_t model, const SweepSource& source,
                std::vector<Figures>& results) {

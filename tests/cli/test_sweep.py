@@ -154,8 +154,8 @@ def test_two_and_three_ranks_give_the_same_database(build_dir, spec, undisturbed
 def test_what_is_wrong_for_all_ranks_is_said_once(build_dir, spec, tmp_path):
     wrong = tmp_path / "wrong.toml"
     wrong.write_text(spec.read_text().replace('"bf16"', '"bf17"'))
-    command, environment = mpirun(3, build_dir / "napier", "sweep", wrong, "--db", tmp_path / "a.db",
-                                  "--threads", 1)
+    command, environment = mpirun(3, build_dir / "napier", "sweep", wrong, "--threads", 1,
+                                  "--db", tmp_path / "a.db")
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.count("napier: ") == 1, done.stderr
     assert "'bf17'" in done.stderr
@@ -172,8 +172,8 @@ def test_every_rank_must_have_the_same_files_and_only_the_first_writes(build_dir
         (folder / "sweep.toml").write_text(spec.read_text().replace(str(text), "text.txt"))
         shutil.copy(text, folder / "text.txt")
     (tmp_path / "0" / "results").mkdir()
-    script = (f"cd {tmp_path}/$OMPI_COMM_WORLD_RANK && exec {build_dir / 'napier'} sweep sweep.toml "
-              "--db results/a.db --threads 1 --output results/table.txt")
+    script = (f"cd {tmp_path}/$OMPI_COMM_WORLD_RANK && exec {build_dir / 'napier'} sweep "
+              "sweep.toml --db results/a.db --threads 1 --output results/table.txt")
     command, environment = mpirun(2, "sh", "-c", script)
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
