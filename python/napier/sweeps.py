@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sqlite3
 from typing import Any
 
@@ -13,7 +12,7 @@ from napier.results import Drawing, Table
 
 def read_sweep(path: str | os.PathLike[str]) -> Table:
     """The figures of a sweep, a record for each model, text or task, and arithmetic: a column for
-    each metric, and `weight_bits`, with the scales of its blocks, where one arithmetic is for all.
+    each metric.
 
     plot() draws the divergence against bits a weight; x="energy_pj" and others against these.
     Raises FileNotFoundError, Error for what is no such database.
@@ -27,17 +26,17 @@ def read_sweep(path: str | os.PathLike[str]) -> Table:
     try:
         with sqlite3.connect(f"file:{name}?mode=ro", uri=True) as database:
             rows = database.execute(
-                """SELECT m.path, s.name, a.name, a.plan, r.metric, r.value FROM result r
+                """SELECT m.path, s.name, a.name, r.metric, r.value FROM result r
                    JOIN model m ON m.id = r.model JOIN source s ON s.id = r.source
                    JOIN subject a ON a.id = r.subject ORDER BY r.model, r.source, r.subject"""
             ).fetchall()
     except sqlite3.DatabaseError as error:
         raise _core.Error(f"{name}: is no database of napier sweep: {error}") from error
     records: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for model, source, arith, plan, metric, value in rows:
+    for model, source, arith, metric, value in rows:
         record = records.setdefault(
             (model, source, arith),
-            {"model": model, "source": source, "arith": arith, "weight_bits": _weight_bits(plan)},
+            {"model": model, "source": source, "arith": arith, "weight_bits": None},
         )
         record[metric] = value
     return Table(
@@ -46,17 +45,3 @@ def read_sweep(path: str | os.PathLike[str]) -> Table:
         None,
         Drawing("points", "weight_bits", "kl_mean", "arith", "kl_low", "kl_high"),
     )
-
-
-def _weight_bits(plan: str) -> float | None:
-    """Bits that a weight takes under a plan of one arithmetic."""
-    rules = _core.Plan(plan).rules
-    if len({arithmetic.w for _, arithmetic in rules}) != 1:
-        return None
-    operand, *scales = rules[0][1].w.split("@")
-    bits = float(_core.Format(operand.partition(":")[0]).bits)
-    for scale in scales:
-        block = re.match(r"block(\d+)(?:\(([^,:)]*))?", scale)
-        if block is not None:
-            bits += _core.Format(block[2] or "f32").bits / int(block[1])
-    return bits

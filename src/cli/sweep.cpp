@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -44,11 +45,13 @@ void try_models(const SweepSpec& spec) {
 void sweep_on(Ranks& ranks, const SweepSpec& spec, const std::string& path) {
   SweepWorker worker(spec);
   const auto compute = [&](const SweepUnit& unit) { return worker.run(unit); };
+  const std::map<std::string, std::string> hashes = spec.hashes();
+  ranks.check_same(spec, hashes, NAPIER_VERSION);
   if (ranks.rank() != 0) {
     ranks.share_out({}, compute, {});
     return;
   }
-  SweepDatabase database(path, spec, NAPIER_VERSION);
+  SweepDatabase database(path, spec, hashes, NAPIER_VERSION);
   const std::vector<SweepUnit> all = worker.units();
   const std::set<SweepUnit> done = database.done();
   std::vector<SweepUnit> left;
@@ -58,6 +61,7 @@ void sweep_on(Ranks& ranks, const SweepSpec& spec, const std::string& path) {
   std::map<std::pair<size_t, size_t>, size_t> missing;  // units, by model and source
   for (const SweepUnit& unit : left) ++missing[{unit.model, unit.source}];
   ProgressLine progress;
+  progress.show(fmt::format("unit {} of {}", done.size(), all.size()), 0);
   size_t stored = 0;
   const auto store = [&](const UnitResult& result) {
     database.store(result);
@@ -79,31 +83,40 @@ void run_sweep(SweepArguments& arguments) {
     if (!first) std::_Exit(ExitCode::wrong_input);  // it is the same for all of them: said once
     throw;
   }
-  SweepSpec spec = read_sweep_file(arguments.spec);
-  spec.threads = arguments.threads;
-  Files files;
-  files.read(arguments.spec);
-  files.read(spec.models);
-  files.read(spec.subjects);
-  files.read(spec.computed_files);
-  for (const SweepSource& source : spec.sources) files.read(source.path);
-  const Output never_over_an_input(arguments.database, files);
-  Output output(arguments.result.output, files);
-  if (first) try_models(spec);
-
-  Ranks ranks;
+  // The others wait here for the first rank, so that it alone says what is wrong for all of them.
+  std::optional<Ranks> ranks;
+  if (!first) ranks.emplace();
+  std::optional<Output> output;
   try {
-    sweep_on(ranks, spec, arguments.database);
+    SweepSpec spec = read_sweep_file(arguments.spec);
+    spec.threads = arguments.threads;
+    if (first) {
+      Files files;
+      files.read(arguments.spec);
+      files.read(spec.models);
+      files.read(spec.subjects);
+      files.read(spec.computed_files);
+      for (const SweepSource& source : spec.sources) {
+        files.read(files_of_task(source.task, source.path));
+      }
+      const Output never_over_an_input(arguments.database, files);
+      output.emplace(arguments.result.output, files);
+      try_models(spec);
+      ranks.emplace();
+    }
+    sweep_on(*ranks, spec, arguments.database);
   } catch (const std::exception& error) {
-    if (ranks.count() == 1) throw;
-    std::fprintf(stderr, "napier: rank %d: %s\n", ranks.rank(), error.what());
-    ranks.abort(ExitCode::failed);
+    if (!ranks || ranks->count() == 1) throw;
+    const auto* known = dynamic_cast<const Error*>(&error);
+    const bool is_input = known && known->blame() == Blame::input;
+    std::fprintf(stderr, "napier: rank %d: %s\n", ranks->rank(), error.what());
+    ranks->abort(is_input ? ExitCode::wrong_input : ExitCode::failed);
   }
-  if (ranks.rank() != 0) return;
+  if (!first) return;
   const SweepResults results = read_sweep_results(arguments.database);
-  output.write(arguments.result.json  ? sweep_json(results)
-               : arguments.result.csv ? sweep_csv(results)
-                                      : sweep_tables(results, TableStyle::plain));
+  output->write(arguments.result.json  ? sweep_json(results)
+                : arguments.result.csv ? sweep_csv(results)
+                                       : sweep_tables(results, TableStyle::plain));
   require_finite(results);
 }
 

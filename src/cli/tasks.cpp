@@ -42,9 +42,6 @@ void run_tasks(TasksArguments& arguments) {
   Files files;
   files.read(arguments.plans);
   files.read(arguments.model);
-  for (const std::string& request : arguments.tasks) {
-    files.read(request.substr(request.find('=') + 1));
-  }
   if (arguments.list) {
     Output(arguments.result.output, files).write(task_list());
     return;
@@ -52,6 +49,10 @@ void run_tasks(TasksArguments& arguments) {
   if (arguments.model.empty() || arguments.tasks.empty()) {
     throw Error(
         "nothing to evaluate: give MODEL.gguf and --task NAME=FILE (--list names the tasks)");
+  }
+  for (const std::string& request : arguments.tasks) {
+    const size_t equals = request.find('=');
+    files.read(files_of_task(request.substr(0, equals), request.substr(equals + 1)));
   }
   const std::vector<Recipe> recipes = recipes_of(arguments.arithmetics, arguments.plans);
   files.read(recipes);

@@ -4,18 +4,13 @@
 #include <cctype>
 #include <cstdlib>
 
+#include "eval/trimmed.hpp"
+
 namespace napier {
 namespace {
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_number_part(char c) { return is_digit(c) || c == '.' || c == ','; }
-
-std::string stripped(std::string_view text) {
-  constexpr std::string_view white = " \t\r\n\v\f";
-  const size_t begin = text.find_first_not_of(white);
-  if (begin == text.npos) return {};
-  return std::string(text.substr(begin, text.find_last_not_of(white) - begin + 1));
-}
 
 // How far from `at` the characters are of a kind.
 template <typename Kind>
@@ -71,7 +66,7 @@ std::string answer_sentence(std::string_view text) {
     do {
       --length;
     } while (length > 0 && (text[begin + length] & 0xC0) == 0x80);
-    return stripped(text.substr(begin, length));
+    return std::string(trimmed(text.substr(begin, length)));
   }
   return std::string(k_no_answer);
 }
@@ -106,7 +101,7 @@ Extracted extract(Extraction extraction, std::string_view text, std::string_view
     const auto last_line = [](std::string_view lines) {
       return std::string(lines.substr(lines.rfind('\n') + 1));
     };
-    found.strict = stripped(text);
+    found.strict = trimmed(text);
     found.flexible = last_line(found.strict);
     found.strict_right = found.strict == answer;
     found.flexible_right = found.flexible == last_line(answer);

@@ -4,19 +4,10 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "eval/trimmed.hpp"
 #include "napier/error.hpp"
 
 namespace napier {
-namespace {
-
-std::string_view trimmed(std::string_view text) {
-  constexpr std::string_view white = " \t\r\n";
-  const size_t begin = text.find_first_not_of(white);
-  if (begin == text.npos) return {};
-  return text.substr(begin, text.find_last_not_of(white) - begin + 1);
-}
-
-}  // namespace
 
 std::vector<std::string> split_documents(std::string_view text, std::string_view separator) {
   if (separator.empty()) throw Error("an empty separator separates nothing");

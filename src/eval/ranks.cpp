@@ -15,6 +15,8 @@
 #include <exception>
 #include <initializer_list>
 #include <mutex>
+#include <nlohmann/json.hpp>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -129,6 +131,33 @@ Ranks::~Ranks() {
   if (is_started) MPI_Finalize();
 }
 
+void Ranks::check_same(const SweepSpec& spec, const std::map<std::string, std::string>& hashes,
+                       const std::string& version) const {
+  if (count_ == 1) return;
+  const nlohmann::json here = {
+      {"version", version}, {"sweep", spec.identity()}, {"hashes", hashes}};
+  const std::vector<uint8_t> own = nlohmann::json::to_cbor(here);
+  std::vector<uint8_t> bytes = own;
+  auto size = static_cast<uint64_t>(bytes.size());
+  MPI_Bcast(&size, 1, MPI_UINT64_T, 0, MPI_COMM_WORLD);
+  bytes.resize(size);
+  MPI_Bcast(bytes.data(), static_cast<int>(size), MPI_BYTE, 0, MPI_COMM_WORLD);
+  const int differs = bytes != own;
+  int any = 0;
+  MPI_Allreduce(&differs, &any, 1, MPI_INT, MPI_MAX, MPI_COMM_WORLD);
+  if (any == 0) return;
+  if (differs == 0) {  // the rank that differs says so, and ends all
+    std::signal(SIGTERM, SIG_DFL);
+    MPI_Barrier(MPI_COMM_WORLD);
+  }
+  const nlohmann::json first = nlohmann::json::from_cbor(bytes);
+  for (const auto& [path, hash] : hashes) {
+    if (first.at("hashes").value(path, hash) == hash) continue;
+    throw Error(path + ": is another file than on the first rank");
+  }
+  throw Error("the sweep, or this Napier, is another than on the first rank");
+}
+
 void Ranks::abort(int code) const {
   if (count_ > 1) MPI_Abort(MPI_COMM_WORLD, code);
   std::_Exit(code);
@@ -223,6 +252,9 @@ void Ranks::check_start() {
 
 Ranks::Ranks() = default;
 Ranks::~Ranks() = default;
+
+void Ranks::check_same(const SweepSpec&, const std::map<std::string, std::string>&,
+                       const std::string&) const {}
 
 void Ranks::abort(int code) const { std::_Exit(code); }
 

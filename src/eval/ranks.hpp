@@ -2,8 +2,9 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <span>
-#include <string_view>
+#include <string>
 
 #include "eval/sweep.hpp"
 
@@ -28,6 +29,11 @@ class Ranks {
 
   int rank() const { return rank_; }
   int count() const { return count_; }
+
+  // Throws Error on ranks whose sweep, files (`hashes` are spec.hashes()) or Napier are not the
+  // first rank's: results of different ones would be mixed without a sign of it.
+  void check_same(const SweepSpec& spec, const std::map<std::string, std::string>& hashes,
+                  const std::string& version) const;
 
   // Ends all processes with this exit code.
   [[noreturn]] void abort(int code) const;

@@ -87,6 +87,18 @@ std::string SweepSpec::identity() const {
   return document.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
+std::map<std::string, std::string> SweepSpec::hashes() const {
+  std::map<std::string, std::string> hashes;
+  const auto add = [&](const std::string& path) {
+    if (!hashes.contains(path)) hashes.emplace(path, file_hash(path));
+  };
+  for (const std::string& model : models) add(model);
+  for (const SweepSource& source : sources) {
+    for (const std::string& file : files_of_task(source.task, source.path)) add(file);
+  }
+  return hashes;
+}
+
 std::vector<uint8_t> to_bytes(const UnitResult& result) {
   json document = {{"unit", {result.unit.model, result.unit.source, result.unit.number}},
                    {"statistics_unit", result.statistics_unit},
@@ -152,13 +164,18 @@ struct SweepWorker::State {
 
   std::vector<Passage> cut(const SweepSource& source) const {
     const std::string text = read_text(source.path);
-    if (!source.documents()) {
-      return chunk_passages(*model, text, source.context, source.limit);
+    std::vector<std::string> documents;
+    if (!source.jsonl.empty()) {
+      documents = read_jsonl_documents(text, source.jsonl, source.path);
+    } else if (!source.separator.empty()) {
+      documents = split_documents(text, source.separator);
     }
-    const auto documents = source.jsonl.empty()
-                               ? split_documents(text, source.separator)
-                               : read_jsonl_documents(text, source.jsonl, source.path);
-    return document_passages(*model, documents, source.context, source.limit);
+    try {
+      return source.documents() ? document_passages(*model, documents, source.context, source.limit)
+                                : chunk_passages(*model, text, source.context, source.limit);
+    } catch (const Error& error) {  // there may be many texts
+      throw Error(source.path + ": " + error.what(), error.blame());
+    }
   }
 
   const Task& task(size_t number) {

@@ -31,6 +31,8 @@ struct SweepSpec {
 
   // What the results depend on, threads not: the same text for the same sweep.
   std::string identity() const;
+  // file_hash() of all models, texts and files of tasks, by path. Throws Error.
+  std::map<std::string, std::string> hashes() const;
 };
 
 // Questions of a task that make one unit.

@@ -4,6 +4,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -55,14 +56,6 @@ int lock_file(const std::string& path) {
   if (flock(file, LOCK_EX | LOCK_NB) == 0) return file;
   close(file);
   throw Error(path + ": another process is sweeping into it", Blame::environment);
-}
-
-// Hashes of all files that the sweep reads, by path.
-std::map<std::string, std::string> hashes_of(const SweepSpec& spec) {
-  std::map<std::string, std::string> hashes;
-  for (const std::string& model : spec.models) hashes.try_emplace(model, file_hash(model));
-  for (const SweepSource& s : spec.sources) hashes.try_emplace(s.path, file_hash(s.path));
-  return hashes;
 }
 
 TokenFigures read_figures(const SqliteStatement& row, int first_column) {
@@ -118,32 +111,29 @@ std::vector<Figures> text_results(SqliteDatabase& database, size_t model, size_t
   return results;
 }
 
-// A token's energy under each subject, the reference first, as `napier cost` prices it by default;
-// NaN where that has no price, or counts no such model.
-std::vector<double> energies(const SweepSpec& spec, size_t model, int context) {
+// What `napier cost` and the league say under each subject, the reference first: bits stored, NaN
+// where a text decides them, and of texts a token's energy by the default prices, NaN where there
+// is no price, or no such model is counted.
+void add_costs(const SweepSpec& spec, size_t model, const SweepSource& source,
+               std::vector<Figures>& results) {
   std::vector<Subject> subjects = spec.subjects_on(model);
   subjects.insert(subjects.begin(), Reference{}.subject);
-  std::vector<double> result;
-  const Prices prices(k_default_prices);
-  for (const Subject& subject : subjects) {
-    try {
-      const ModelShape shape = shape_of_file(spec.models[model], context);
-      result.push_back(cost_of(shape, subject.plan, prices, {}).energy.total());
-    } catch (const Error&) {
-      result.push_back(std::numeric_limits<double>::quiet_NaN());
-    }
-  }
-  return result;
-}
-
-// Bits of weights and activations, in the same order; NaN where a text decides.
-std::vector<StoredBits> bits_of(const SweepSpec& spec, size_t model, int context) {
+  const int context = std::max(1, source.context);
   const std::vector<WeightMatrix> matrices = weight_matrices(spec.models[model]);
-  std::vector<StoredBits> result = {{}};
-  for (const Subject& subject : spec.subjects_on(model)) {
-    result.push_back(stored_bits(matrices, subject.plan, context));
+  const Prices prices(k_default_prices);
+  for (size_t i = 0; i < subjects.size(); ++i) {
+    const Plan& plan = subjects[i].plan;
+    const StoredBits bits = i == 0 ? StoredBits{} : stored_bits(matrices, plan, context);
+    results[i].emplace_back("weight_bits", bits.weight);
+    results[i].emplace_back("activation_bits", bits.activation);
+    if (!source.task.empty()) continue;
+    double energy = std::numeric_limits<double>::quiet_NaN();
+    try {
+      energy = cost_of(shape_of_file(spec.models[model], context), plan, prices, {}).energy.total();
+    } catch (const Error&) {
+    }
+    results[i].emplace_back("energy_pj", energy);
   }
-  return result;
 }
 
 std::vector<Figures> task_results(SqliteDatabase& database, size_t model, size_t source,
@@ -190,9 +180,10 @@ std::vector<Figures> task_results(SqliteDatabase& database, size_t model, size_t
 }  // namespace
 
 SweepDatabase::SweepDatabase(const std::string& path, const SweepSpec& spec,
+                             const std::map<std::string, std::string>& hashes,
                              const std::string& version)
     : lock_(lock_file(path)), database_(path, SqliteDatabase::Mode::create), spec_(&spec) {
-  nlohmann::json identity = {{"spec", spec.identity()}, {"hashes", hashes_of(spec)}};
+  nlohmann::json identity = {{"spec", spec.identity()}, {"hashes", hashes}};
   const std::string text = identity.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   SqliteStatement tables(database_, "SELECT count(*) FROM sqlite_master");
   tables.step();
@@ -328,15 +319,7 @@ void SweepDatabase::finish(std::span<const SweepUnit> all) {
     std::vector<Figures> results = s.task.empty()
                                        ? text_results(database_, model, source, subjects)
                                        : task_results(database_, model, source, subjects, choice);
-    if (s.task.empty()) {
-      const std::vector<double> pj = energies(*spec_, model, s.context);
-      const std::vector<StoredBits> bits = bits_of(*spec_, model, s.context);
-      for (size_t subject = 0; subject < subjects; ++subject) {
-        results[subject].emplace_back("energy_pj", pj[subject]);
-        results[subject].emplace_back("weight_bits", bits[subject].weight);
-        results[subject].emplace_back("activation_bits", bits[subject].activation);
-      }
-    }
+    add_costs(*spec_, model, s, results);
     for (size_t subject = 0; subject < results.size(); ++subject) {
       for (const auto& [metric, value] : results[subject]) {
         insert.bind(model).bind(source).bind(subject).bind(std::string_view(metric));

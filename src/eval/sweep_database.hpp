@@ -1,6 +1,7 @@
 // Where a sweep's results are kept. docs/sweep.md has the schema.
 #pragma once
 
+#include <map>
 #include <set>
 #include <span>
 #include <string>
@@ -17,7 +18,9 @@ class SweepDatabase {
  public:
   // Makes the file, or goes on with it. Throws Error if it holds another sweep, or the same one of
   // files that have changed since; (environment) if another process sweeps into it.
-  SweepDatabase(const std::string& path, const SweepSpec& spec, const std::string& version);
+  // `hashes` are spec.hashes().
+  SweepDatabase(const std::string& path, const SweepSpec& spec,
+                const std::map<std::string, std::string>& hashes, const std::string& version);
   ~SweepDatabase();
 
   std::set<SweepUnit> done();

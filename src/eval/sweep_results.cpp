@@ -1,5 +1,6 @@
 #include "eval/sweep_results.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
@@ -13,12 +14,12 @@ namespace napier {
 
 double SweepResults::value(size_t model, size_t source, size_t subject,
                            std::string_view metric) const {
-  for (const Value& v : values) {
-    if (v.model == model && v.source == source && v.subject == subject && v.metric == metric) {
-      return v.value;
-    }
-  }
-  return std::numeric_limits<double>::quiet_NaN();
+  const std::tuple wanted(model, source, subject, metric);
+  const auto found =
+      std::lower_bound(values.begin(), values.end(), wanted,
+                       [](const Value& value, const auto& place) { return value.place() < place; });
+  const bool is_there = found != values.end() && found->place() == wanted;
+  return is_there ? found->value : std::numeric_limits<double>::quiet_NaN();
 }
 
 SweepResults read_sweep_results(const std::string& path) {
@@ -37,7 +38,18 @@ SweepResults read_sweep_results(const std::string& path) {
       if (!document.is_object() || !document.contains("spec") || !document["spec"].is_string()) {
         throw Error(path + ": is damaged: its identity is not a sweep's");
       }
-      results.source_settings = sources_of_identity(document.value("spec", ""));
+      try {
+        results.source_settings = sources_of_identity(document.value("spec", ""));
+      } catch (const Error& error) {
+        throw Error(path + ": is damaged: " + error.what());
+      }
+      if (const auto hashes = document.find("hashes");
+          hashes != document.end() && hashes->is_object()) {
+        for (const auto& [file, hash] : hashes->items()) {
+          if (hash.is_string())
+            results.more_files.push_back({file, file, "", hash.get<std::string>()});
+        }
+      }
     }
     SqliteStatement units(database, "SELECT count(*) FROM unit");
     if (units.step()) results.units_done = static_cast<size_t>(units.integer(0));
@@ -52,6 +64,11 @@ SweepResults read_sweep_results(const std::string& path) {
     SqliteStatement subjects(database, "SELECT name, plan FROM subject ORDER BY id");
     while (subjects.step())
       results.subjects.push_back({subjects.text(0), "", subjects.text(1), ""});
+    std::erase_if(results.more_files, [&](const SweepResults::Named& file) {
+      const auto is_it = [&](const SweepResults::Named& other) { return other.path == file.path; };
+      return std::any_of(results.models.begin(), results.models.end(), is_it) ||
+             std::any_of(results.sources.begin(), results.sources.end(), is_it);
+    });
     SqliteStatement values(database, "SELECT model, source, subject, metric, value FROM result");
     while (values.step()) {
       const auto at = place(values);
@@ -68,9 +85,9 @@ SweepResults read_sweep_results(const std::string& path) {
     SqliteStatement flips(
         database,
         "SELECT a.model, a.source, a.subject, a.question, r.is_right, "
-        "CASE WHEN r.chosen < 0 THEN 'no number' WHEN r.text = '' "
+        "CASE WHEN r.chosen < 0 THEN 'no number' WHEN r.log_likelihoods <> '[]' "
         "THEN 'choice ' || (r.chosen + 1) ELSE r.text END, "
-        "CASE WHEN a.chosen < 0 THEN 'no number' WHEN a.text = '' "
+        "CASE WHEN a.chosen < 0 THEN 'no number' WHEN a.log_likelihoods <> '[]' "
         "THEN 'choice ' || (a.chosen + 1) ELSE a.text END "
         "FROM answer a JOIN answer r ON r.model = a.model AND r.source = a.source "
         "AND r.question = a.question AND r.subject = 0 WHERE a.is_right <> r.is_right");
@@ -83,6 +100,8 @@ SweepResults read_sweep_results(const std::string& path) {
     if (std::string_view(error.what()).find("no such table") == std::string_view::npos) throw;
     throw Error(path + ": is a database, but not of a sweep");
   }
+  std::sort(results.values.begin(), results.values.end(),
+            [](const auto& a, const auto& b) { return a.place() < b.place(); });
   const auto require = [&](const auto& entry) {
     if (entry.model < results.models.size() && entry.source < results.sources.size() &&
         entry.subject < results.subjects.size()) {

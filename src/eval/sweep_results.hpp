@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include "eval/sweep_source.hpp"
@@ -22,6 +23,8 @@ struct SweepResults {
     size_t model, source, subject;
     std::string metric;
     double value;
+
+    auto place() const { return std::tuple(model, source, subject, std::string_view(metric)); }
   };
   struct Flip {
     size_t model, source, subject;
@@ -33,7 +36,8 @@ struct SweepResults {
   size_t units_done = 0;
   std::vector<Named> models, sources, subjects;  // the first subject is the reference
   std::vector<SweepSource> source_settings;      // by source
-  std::vector<Value> values;
+  std::vector<Named> more_files;                 // what tasks read besides: path and hash
+  std::vector<Value> values;                     // by their places
   std::vector<Flip> flips;
 
   // NaN if there is none.

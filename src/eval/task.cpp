@@ -5,6 +5,7 @@
 
 #include "eval/answers.hpp"
 #include "eval/task_files.hpp"
+#include "eval/trimmed.hpp"
 #include "eval/workload.hpp"
 #include "napier/error.hpp"
 #include "numerics/cursor.hpp"
@@ -32,13 +33,6 @@ Question choice_question(const std::string& context, const std::vector<std::stri
   return question;
 }
 
-std::string trimmed(std::string_view text) {
-  constexpr std::string_view white = " \t\r\n";
-  const size_t begin = text.find_first_not_of(white);
-  if (begin == text.npos) return {};
-  return std::string(text.substr(begin, text.find_last_not_of(white) - begin + 1));
-}
-
 std::vector<std::string> letters(size_t count) {
   std::vector<std::string> result;
   for (size_t i = 0; i < count; ++i) result.emplace_back(1, static_cast<char>('A' + i));
@@ -47,7 +41,7 @@ std::vector<std::string> letters(size_t count) {
 
 // "Question\nA. ...\nB. ...\nAnswer:"
 std::string lettered(const std::string& question, const std::vector<std::string>& options) {
-  std::string text = trimmed(question);
+  std::string text(trimmed(question));
   for (size_t i = 0; i < options.size(); ++i) {
     text += "\n" + std::string(1, static_cast<char>('A' + i)) + ". " + options[i];
   }
@@ -102,7 +96,7 @@ Task read_winogrande(const std::string& path) {
     if (blank == std::string::npos) {
       throw Error(path + ": '" + entry.question + "' has no blank _");
     }
-    const std::string rest = trimmed(std::string_view(entry.question).substr(blank + 1));
+    const std::string rest(trimmed(std::string_view(entry.question).substr(blank + 1)));
     Question question;
     question.right = entry.right;
     for (const std::string& option : entry.options) {
@@ -238,7 +232,7 @@ Task read_word_problems(const std::string& path) {
   Task task = generative(Extraction::value, {"Q:", "</s>", "<|im_end|>"}, k_harness_tokens);
   for (TextEntry& entry : read_json_entries(path, "instruction", "answer")) {
     task.questions.push_back(
-        {{}, 0, with_examples(trimmed(entry.question)), std::move(entry.answer)});
+        {{}, 0, with_examples(std::string(trimmed(entry.question))), std::move(entry.answer)});
   }
   return task;
 }
@@ -258,11 +252,12 @@ constexpr std::array k_kinds = {
     TaskKind{"commonsense_qa", "JSONL of question.stem, question.choices, answerKey",
              "the harness's commonsense_qa, 0-shot", read_commonsense_qa},
     TaskKind{"mmlu", "CSV test/SUBJECT_test.csv beside dev/SUBJECT_dev.csv",
-             "the harness's mmlu, 5-shot", read_mmlu},
+             "the harness's mmlu, 5-shot", read_mmlu,
+             [](const std::string& path) { return mmlu_files(path).dev; }},
     TaskKind{"bbh", "JSON with examples of input, target",
              "multiple choice among the file's answers: not the harness's", read_bbh},
     TaskKind{"bbh_cot", "the same, with ../bbh_cot_prompts/NAME.txt",
-             "the harness's bbh_cot_fewshot, generated", read_bbh_cot},
+             "the harness's bbh_cot_fewshot, generated", read_bbh_cot, bbh_prompt_file},
     TaskKind{"gsm8k_cot", "JSONL of question, answer", "the harness's gsm8k_cot, 8-shot, generated",
              read_gsm8k_cot},
     TaskKind{"gsm8k_cot_zeroshot", "JSONL of question, answer",
@@ -334,6 +329,15 @@ std::span<const char* const> Task::measures() const {
 }
 
 std::span<const TaskKind> task_kinds() { return k_kinds; }
+
+std::vector<std::string> files_of_task(std::string_view name, const std::string& file) {
+  std::vector<std::string> files = {file};
+  for (const TaskKind& kind : k_kinds) {
+    if (kind.name == name && kind.second_file) files.push_back(kind.second_file(file));
+  }
+  return files;
+}
+
 std::span<const WorkedExample> arithmetic_examples() { return k_examples; }
 
 static Task make_workload_task(const std::string& request, size_t limit) {
@@ -352,7 +356,7 @@ static Task make_workload_task(const std::string& request, size_t limit) {
   for (Sample& sample : workload.make(Part::test, count, std::stoull(seed))) {
     const std::string answer(until_stop(sample.answer, task.stops));
     // A line's beginning, as samples have it but for the first.
-    task.questions.push_back({{}, 0, "\n" + sample.prompt, trimmed(answer)});
+    task.questions.push_back({{}, 0, "\n" + sample.prompt, std::string(trimmed(answer))});
   }
   return task;
 }

@@ -53,8 +53,13 @@ struct TaskKind {
   std::string_view file;     // what its file looks like
   std::string_view summary;  // of the template, and whether the harness has it
   Task (*read)(const std::string& path);
+  // The file that is read besides, by the path of the first; null: none.
+  std::string (*second_file)(const std::string& path) = nullptr;
 };
 std::span<const TaskKind> task_kinds();
+
+// All files that read_task("NAME=FILE") reads. A NAME that is no task reads FILE.
+std::vector<std::string> files_of_task(std::string_view name, const std::string& file);
 
 // The questions that arithmetic/WORKLOAD asks where no limit is set.
 inline constexpr int k_workload_questions = 500;

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "eval/trimmed.hpp"
 #include "napier/error.hpp"
 #include "numerics/input_file.hpp"
 
@@ -45,7 +46,7 @@ void each_line(const std::string& path, const std::function<void(const json& lin
   size_t number = 0;
   for (std::string line; std::getline(lines, line);) {
     ++number;
-    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+    if (trimmed(line).empty()) continue;
     try {
       const json object = json::parse(line, nullptr, false);
       if (object.is_discarded()) throw Error("is not JSON; each line must be one whole object");
@@ -68,13 +69,6 @@ json parse_list(const std::string& path) {
   return document;
 }
 
-std::string_view stripped(std::string_view text) {
-  constexpr std::string_view white = " \t\r\n";
-  const size_t begin = text.find_first_not_of(white);
-  if (begin == text.npos) return {};
-  return text.substr(begin, text.find_last_not_of(white) - begin + 1);
-}
-
 }  // namespace
 
 std::string between(std::string_view text, std::string_view lead, std::string_view end,
@@ -83,7 +77,7 @@ std::string between(std::string_view text, std::string_view lead, std::string_vi
   if (!text.starts_with(lead) || stop == text.npos || stop < lead.size()) {
     throw Error(path + ": an instruction is not of the form '" + std::string(lead) + "...'");
   }
-  return std::string(stripped(text.substr(lead.size(), stop - lead.size())));
+  return std::string(trimmed(text.substr(lead.size(), stop - lead.size())));
 }
 
 OptionsEntry parse_instruction(std::string_view text, std::string_view answer,
@@ -105,10 +99,10 @@ OptionsEntry parse_instruction(std::string_view text, std::string_view answer,
     const std::string label = std::string(form.label) + std::to_string(i + 1) + ":";
     const size_t at = text.rfind(label);
     if (at == text.npos) throw Error("the instruction has no '" + label + "'");
-    entry.options[i] = stripped(text.substr(at + label.size()));
+    entry.options[i] = trimmed(text.substr(at + label.size()));
     text = text.substr(0, at);
   }
-  entry.question = stripped(text);
+  entry.question = trimmed(text);
 
   std::string expected(form.label);
   expected[0] = static_cast<char>(expected[0] | 0x20);  // "Answer" names "answer1"
@@ -182,15 +176,18 @@ std::vector<TextEntry> read_bbh_examples(const std::string& path) {
   return entries;
 }
 
-std::string read_bbh_prompt(const std::string& path) {
+std::string bbh_prompt_file(const std::string& path) {
   const std::filesystem::path file(path);
-  const auto prompt =
-      file.parent_path().parent_path() / "bbh_cot_prompts" / (file.stem().string() + ".txt");
-  std::string text = read_file(prompt.string());
+  const auto prompts = file.parent_path().parent_path() / "bbh_cot_prompts";
+  return (prompts / (file.stem().string() + ".txt")).string();
+}
+
+std::string read_bbh_prompt(const std::string& path) {
+  std::string text = read_file(bbh_prompt_file(path));
   constexpr std::string_view rule = "-----\n";
   const size_t canary_end = text.find(rule);
   if (canary_end != std::string::npos) text.erase(0, canary_end + rule.size());
-  return std::string(stripped(text));
+  return std::string(trimmed(text));
 }
 
 MmluFiles mmlu_files(const std::string& test_path) {

@@ -40,7 +40,9 @@ std::vector<TextEntry> read_json_lines(const std::string& path, const char* ques
 std::vector<OptionsEntry> read_commonsense_qa_lines(const std::string& path);
 // {"examples": [{"input": ..., "target": ...}]}
 std::vector<TextEntry> read_bbh_examples(const std::string& path);
-// ../bbh_cot_prompts/NAME.txt beside .../NAME.json, without its canary lines.
+// ../bbh_cot_prompts/NAME.txt beside .../NAME.json.
+std::string bbh_prompt_file(const std::string& path);
+// Its text without its canary lines.
 std::string read_bbh_prompt(const std::string& path);
 
 // Columns question, choice0 to choice3, answer (0 to 3), with a header row.

@@ -194,6 +194,7 @@ Recipe plan_argument(const std::string& text_or_path) {
     throw;
   }
   recipe.name = text_or_path;
+  std::replace(recipe.name.begin(), recipe.name.end(), '\n', ' ');  // it stands in tables
   return recipe;
 }
 

@@ -24,6 +24,15 @@ void add_computed(SweepSpec& spec, const Recipe& recipe) {
   }
 }
 
+// A source's name, which stands in tables and in names of files.
+std::string source_name(const Section& section, const std::string& otherwise) {
+  const std::string name = section.text("name");
+  for (const char c : name) {
+    if (static_cast<unsigned char>(c) < ' ') throw section.wrong("name", "must be one line");
+  }
+  return name.empty() ? otherwise : name;
+}
+
 }  // namespace
 
 SweepSpec read_sweep_file(const std::string& path) {
@@ -60,12 +69,14 @@ SweepSpec read_sweep_file(const std::string& path) {
     section.allow({"name", "path", "context", "limit", "jsonl", "separator"});
     SweepSource source;
     source.path = from_here(section.text("path", true));
-    source.name = section.text("name");
-    if (source.name.empty()) source.name = name_of(source.path);
+    source.name = source_name(section, name_of(source.path));
     source.context = section.number("context", 512);
     source.limit = section.number("limit", 0);
     source.jsonl = section.text("jsonl");
     source.separator = section.text("separator");
+    if (section.has("jsonl") && section.has("separator")) {
+      throw section.wrong("separator", "cannot stand beside 'jsonl'");
+    }
     EvaluationOptions options;
     options.context = source.context;
     options.check();
@@ -75,9 +86,11 @@ SweepSpec read_sweep_file(const std::string& path) {
     section.allow({"name", "task", "path", "context", "limit", "max_tokens"});
     SweepSource source;
     source.task = section.text("task", true);
+    if (source.task.starts_with("arithmetic/")) {
+      throw section.wrong("task", "names questions without a file: use napier tasks");
+    }
     source.path = from_here(section.text("path", true));
-    source.name = section.text("name");
-    if (source.name.empty()) source.name = source.task;
+    source.name = source_name(section, source.task);
     source.context = section.number("context", 0);
     source.limit = section.number("limit", 0);
     source.max_tokens = section.number("max_tokens", 0);

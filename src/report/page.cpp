@@ -37,7 +37,7 @@ section.card{background:var(--card);border:1px solid var(--line);border-radius:1
 padding:16px;margin:14px 0}
 .scroll{overflow-x:auto;-webkit-overflow-scrolling:touch}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:.9rem}
-th,td{padding:6px 9px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--line)}
+th,td{padding:6px 7px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--line)}
 th:first-child,td:first-child{text-align:left;position:sticky;left:0;background:var(--card);
 max-width:15rem;overflow:hidden;text-overflow:ellipsis}
 th button{all:unset;cursor:pointer;color:var(--soft);font-weight:600}
@@ -51,13 +51,16 @@ margin-right:.5em;vertical-align:baseline}
 .plots{display:grid;gap:16px;margin-top:16px;
 grid-template-columns:repeat(auto-fit,minmax(min(100%,480px),1fr))}
 figure{margin:0;overflow-x:auto}
-figure svg{max-width:100%;min-width:420px;height:auto;display:block;margin:0 auto}
+figure svg{width:100%;max-width:560px;height:auto;display:block;margin:0 auto}
+figure.embedded svg{width:auto;min-width:720px;max-width:100%}
 figcaption{color:var(--soft);font-size:.85rem;text-align:center}
 pre{overflow-x:auto;background:var(--back);border:1px solid var(--line);border-radius:8px;
 padding:12px;font-size:.82rem}
 td.text{white-space:pre-wrap;text-align:left;max-width:22rem;min-width:9rem;vertical-align:top}
 .lost{color:var(--bad)}.gained{color:var(--good)}
 code{overflow-wrap:anywhere}
+@media (max-width:600px){main{padding:16px 8px 48px}section.card{padding:10px 8px}
+th,td{padding:6px 5px}th:first-child,td:first-child{max-width:8.5rem}}
 </style>
 </head>
 <body><main>
@@ -109,7 +112,7 @@ std::string table_html(const std::vector<std::string>& header,
           std::isnan(cell.value) ? "" : fmt::format(" data-value=\"{}\"", cell.value);
       const std::string bar =
           cell.bar > 0 ? fmt::format("<span class=\"bar\" style=\"width:{:.0f}px\"></span>",
-                                     1 + 60 * cell.bar)
+                                     1 + 45 * cell.bar)
                        : "";
       const std::string text = markup_escaped(cell.text);
       html += "<td" + value + " title=\"" + text + "\">" + bar + text + "</td>";
@@ -152,10 +155,11 @@ std::string text_table_html(const SweepResults& results, size_t model, size_t so
          number_cell(100 * of("top1_agreement"), "{:.2f}"),
          number_cell(100 * of("top5_agreement"), "{:.2f}"),
          number_cell(of("bits_per_byte"), "{:.4f}"),
+         number_cell(of("weight_bits"), "{:.2f}"),
          number_cell(of("tokens_per_second"), "{:.0f}")});
   }
   return table_html({"arithmetic", "perplexity", "change %", "95 % interval", "KL mean", "KL p99",
-                     "top-1 %", "top-5 %", "bits/byte", "tokens/s"},
+                     "top-1 %", "top-5 %", "bits/byte", "bits", "tokens/s"},
                     rows);
 }
 
@@ -274,8 +278,15 @@ std::vector<Plot> plots_of(const SweepResults& results, size_t model, size_t sou
   return plots;
 }
 
-std::string short_name(const std::string& path) {
-  return std::filesystem::path(path).stem().string();
+// The file's name without its folder, unless two models share it.
+std::string short_name(const SweepResults& results, size_t model) {
+  const auto stem = [](const SweepResults::Named& one) {
+    return std::filesystem::path(one.path).stem().string();
+  };
+  const SweepResults::Named& own = results.models[model];
+  const auto same = std::count_if(results.models.begin(), results.models.end(),
+                                  [&](const auto& other) { return stem(other) == stem(own); });
+  return same == 1 ? stem(own) : own.path;
 }
 
 std::string quoted(const std::string& text) {  // a string of TOML: JSON's escapes are its own
@@ -289,7 +300,9 @@ std::string sweep_file_text(const SweepResults& results) {
     models += (models.empty() ? "" : ", ") + quoted(model.path);
   }
   for (size_t s = 1; s < results.subjects.size(); ++s) {
-    plans += "  " + quoted(results.subjects[s].detail) + ",  # " + results.subjects[s].name + "\n";
+    std::string name = results.subjects[s].name;
+    std::replace(name.begin(), name.end(), '\n', ' ');  // it would end the comment
+    plans += "  " + quoted(results.subjects[s].detail) + ",  # " + name + "\n";
   }
   std::string text = "models = [" + models + "]\nplans = [\n" + plans + "]\n";
   for (const SweepSource& source : results.source_settings) {
@@ -314,6 +327,7 @@ std::string reproduction_html(const SweepResults& results) {
       "</thead><tbody>\n";
   std::vector<SweepResults::Named> files = results.models;
   files.insert(files.end(), results.sources.begin(), results.sources.end());
+  files.insert(files.end(), results.more_files.begin(), results.more_files.end());
   std::vector<std::string> told;
   for (const auto& file : files) {
     if (std::find(told.begin(), told.end(), file.path) != told.end()) continue;
@@ -331,13 +345,18 @@ NamedPlots sweep_plots(const SweepResults& results) {
   for (size_t model = 0; model < results.models.size(); ++model) {
     for (size_t source = 0; source < results.sources.size(); ++source) {
       for (Plot& plot : plots_of(results, model, source)) {
-        std::string name = fmt::format("{}-{}-{}", short_name(results.models[model].path),
+        std::string name = fmt::format("{}-{}-{}", short_name(results, model),
                                        results.sources[source].name, plot.kind);
         std::replace_if(
             name.begin(), name.end(),
             [](unsigned char c) { return !std::isalnum(c) && c != '-' && c != '_' && c != '.'; },
             '_');
-        named.emplace_back(std::move(name), std::move(plot.svg));
+        std::string free = name;
+        const auto is_taken = [&](const auto& other) { return other.first == free; };
+        for (int i = 2; std::any_of(named.begin(), named.end(), is_taken); ++i) {
+          free = fmt::format("{}-{}", name, i);
+        }
+        named.emplace_back(std::move(free), std::move(plot.svg));
       }
     }
   }
@@ -358,7 +377,7 @@ std::string sweep_page(const SweepResults& results,
   for (size_t model = 0; model < results.models.size(); ++model) {
     for (size_t source = 0; source < results.sources.size(); ++source) {
       const bool is_text = results.sources[source].detail.empty();
-      html += "<h2>" + markup_escaped(short_name(results.models[model].path)) + ", " +
+      html += "<h2>" + markup_escaped(short_name(results, model)) + ", " +
               markup_escaped(results.sources[source].name) + "</h2>\n<section class=\"card\">";
       if (!is_complete(results, model, source)) {
         html +=
@@ -373,7 +392,8 @@ std::string sweep_page(const SweepResults& results,
             "<p class=\"note\">{:.0f} scored tokens. Change: of the perplexity against the "
             "reference's on the same tokens, with a 95 % bootstrap interval over chunks or "
             "documents. KL: divergence from the reference, nats a token. Top-1, top-5: tokens that "
-            "both find likeliest. Tokens a second are of this emulation on the machine that ran "
+            "both find likeliest. Bits: stored for a weight, scales included. Tokens a second are "
+            "of this emulation on the machine that ran "
             "it. Energy: multiplications, additions, conversions and bytes of a token with a whole "
             "context before it, by the prices that napier cost has by default; what has no price "
             "is left out.</p>\n",
@@ -393,8 +413,8 @@ std::string sweep_page(const SweepResults& results,
     }
   }
   for (const auto& [caption, svg] : figures) {
-    html += "<section class=\"card\"><figure>" + svg + "<figcaption>" + markup_escaped(caption) +
-            "</figcaption></figure></section>\n";
+    html += "<section class=\"card\"><figure class=\"embedded\">" + svg + "<figcaption>" +
+            markup_escaped(caption) + "</figcaption></figure></section>\n";
   }
   html += reproduction_html(results);
   return html + k_script + "</main></body></html>\n";

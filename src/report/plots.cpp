@@ -113,12 +113,14 @@ Axis axis_for(std::vector<double> values, bool logarithmic, double begin, double
   return {low - margin, high + margin, begin, end, false};
 }
 
-constexpr double k_left = 72, k_top = 40, k_bottom = 52, k_right = 24;
-constexpr int k_width = 720, k_height = 420;
+constexpr double k_left = 64, k_top = 40, k_bottom = 52, k_right = 24;
+// Narrow, so that text of 11 units can be read on a phone that shows all of the width.
+constexpr int k_width = 480, k_height = 350;
 
+// `key` units at the right stay free.
 std::string frame(const Axis& x, const Axis& y, const std::string& title,
-                  const std::string& x_label, const std::string& y_label) {
-  std::string svg = opening(k_width, k_height) + text_at(k_left, 22, title, "start", "t", 15);
+                  const std::string& x_label, const std::string& y_label, int key = 0) {
+  std::string svg = opening(k_width + key, k_height) + text_at(k_left, 22, title, "start", "t", 15);
   for (const double value : ticks(x.low, x.high, x.logarithmic, 7)) {
     svg += fmt::format("<line class=\"g\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1}\" y2=\"{2}\"/>",
                        x.at(value), k_top, k_height - k_bottom);
@@ -135,6 +137,11 @@ std::string frame(const Axis& x, const Axis& y, const std::string& title,
                  fmt::format(" transform=\"translate(16 {:.0f}) rotate(-90)\"",
                              (k_top + k_height - k_bottom) / 2));
   return svg;
+}
+
+// A long plan is cut; its whole text is the tooltip.
+std::string short_label(const std::string& name) {
+  return name.size() > 24 ? name.substr(0, 22) + "..." : name;
 }
 
 // Labels beside points: where they cover neither a point nor each other, if there is such a place.
@@ -264,13 +271,13 @@ std::string scatter_svg(const ScatterPlot& plot) {
         "<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"5\" fill=\"{}\"><title>{}: {:g}, "
         "{:g}</title></circle>",
         px, py, colour, markup_escaped(point.name), point.x, point.y);
-    svg += labels.beside(px, py, point.name);
+    svg += labels.beside(px, py, short_label(point.name));
   }
   return svg + "</svg>\n";
 }
 
 std::string interval_svg(const IntervalPlot& plot) {
-  constexpr int row_height = 26, left = 210;
+  constexpr int row_height = 26, left = 200;
   const int bottom = static_cast<int>(k_top) + row_height * static_cast<int>(plot.rows.size());
   std::vector<double> xs = {0};
   for (const auto& row : plot.rows) xs.insert(xs.end(), {row.value, row.low, row.high});
@@ -285,9 +292,7 @@ std::string interval_svg(const IntervalPlot& plot) {
     const auto& row = plot.rows[i];
     const double y = k_top + row_height * (static_cast<double>(i) + 0.5);
     const char* colour = k_series[i % k_series.size()];
-    // A long plan is cut; its whole text is the tooltip.
-    const std::string name = row.name.size() > 30 ? row.name.substr(0, 28) + "..." : row.name;
-    svg += text_at(left - 10, y + 4, name, "end", "t", 12);
+    svg += text_at(left - 10, y + 4, short_label(row.name), "end", "t", 12);
     if (std::isfinite(row.low) && std::isfinite(row.high)) {
       svg += fmt::format(
           "<line x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{:.1f}\" y2=\"{:.1f}\" "
@@ -311,9 +316,10 @@ std::string line_svg(const LinePlot& plot) {
     xs.insert(xs.end(), line.x.begin(), line.x.end());
     ys.insert(ys.end(), line.y.begin(), line.y.end());
   }
-  const Axis x = axis_for(xs, false, k_left, k_width - 130);
+  constexpr int key_width = 110;
+  const Axis x = axis_for(xs, false, k_left, k_width - k_right);
   const Axis y = axis_for(ys, false, k_height - k_bottom, k_top);
-  std::string svg = frame(x, y, plot.title, plot.x_label, plot.y_label);
+  std::string svg = frame(x, y, plot.title, plot.x_label, plot.y_label, key_width);
   for (size_t i = 0; i < plot.lines.size(); ++i) {
     const auto& line = plot.lines[i];
     const char* colour = k_series[i % k_series.size()];
@@ -328,9 +334,9 @@ std::string line_svg(const LinePlot& plot) {
     svg += fmt::format(
         "<line x1=\"{0}\" x2=\"{1}\" y1=\"{2:.0f}\" y2=\"{2:.0f}\" stroke=\"{3}\" "
         "stroke-width=\"3\"{4}/>",
-        k_width - 122, k_width - 106, key - 4, colour,
+        k_width - 12, k_width + 4, key - 4, colour,
         second_round ? " stroke-dasharray=\"5 3\"" : "");
-    svg += text_at(k_width - 100, key, line.name, "start", "t", 11);
+    svg += text_at(k_width + 10, key, line.name, "start", "t", 11);
   }
   return svg + "</svg>\n";
 }

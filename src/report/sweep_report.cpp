@@ -20,7 +20,7 @@ using Rows = std::vector<std::vector<std::string>>;  // the first is the header
 
 Rows text_rows(const SweepResults& results, size_t model, size_t source) {
   Rows rows = {{"arithmetic", "perplexity", "change %", "95 % interval", "KL mean", "KL p99",
-                "top-1 %", "bits/byte"}};
+                "top-1 %", "bits/byte", "bits"}};
   for (size_t subject = 0; subject < results.subjects.size(); ++subject) {
     const auto of = [&](const char* metric) {
       return results.value(model, source, subject, metric);
@@ -31,7 +31,8 @@ Rows text_rows(const SweepResults& results, size_t model, size_t source) {
                     fixed(of("perplexity"), 4), fixed(part(of("loss_change")), 2),
                     std::isnan(low) ? "" : fmt::format("{:+.2f} to {:+.2f}", part(low), part(high)),
                     fixed(of("kl_mean"), 6), fixed(of("kl_p99"), 6),
-                    fixed(100 * of("top1_agreement"), 2), fixed(of("bits_per_byte"), 4)});
+                    fixed(100 * of("top1_agreement"), 2), fixed(of("bits_per_byte"), 4),
+                    fixed(of("weight_bits"), 2)});
   }
   return rows;
 }
@@ -59,12 +60,15 @@ std::string latex_escaped(const std::string& text) {
   std::string result;
   for (const char c : text) {
     if (std::string_view("&%$#_{}").find(c) != std::string_view::npos) result += '\\';
-    if (c == '~' || c == '^') {
-      result += c == '~' ? "\\textasciitilde{}" : "\\textasciicircum{}";
-    } else if (c == '\\') {
-      result += "\\textbackslash{}";
-    } else {
-      result += c;
+    switch (c) {
+      case '~': result += "\\textasciitilde{}"; break;
+      case '^': result += "\\textasciicircum{}"; break;
+      case '\\': result += "\\textbackslash{}"; break;
+      // In TeX's own font encoding these three are other characters.
+      case '<': result += "\\textless{}"; break;
+      case '>': result += "\\textgreater{}"; break;
+      case '|': result += "\\textbar{}"; break;
+      default: result += c;
     }
   }
   return result;

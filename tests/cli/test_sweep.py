@@ -1,5 +1,6 @@
 """napier sweep: what it stores, resuming after kill -9, several ranks, its messages."""
 import fcntl
+import hashlib
 import json
 import os
 import random
@@ -150,6 +151,65 @@ def test_two_and_three_ranks_give_the_same_database(build_dir, spec, undisturbed
         assert dump(path) == dump(undisturbed[0])
 
 
+def test_what_is_wrong_for_all_ranks_is_said_once(build_dir, spec, tmp_path):
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text(spec.read_text().replace('"bf16"', '"bf17"'))
+    command, environment = mpirun(3, build_dir / "napier", "sweep", wrong, "--threads", 1,
+                                  "--db", tmp_path / "a.db")
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("napier: ") == 1, done.stderr
+    assert "'bf17'" in done.stderr
+
+
+def test_every_rank_must_have_the_same_files_and_only_the_first_writes(build_dir, spec, undisturbed,
+                                                                       tmp_path, opening):
+    """Each rank in a folder of its own, as on machines of their own; the second has no place for
+    the database."""
+    text = opening("data/text/tinystories.txt")
+    for rank in (0, 1):
+        folder = tmp_path / str(rank)
+        folder.mkdir()
+        (folder / "sweep.toml").write_text(spec.read_text().replace(str(text), "text.txt"))
+        shutil.copy(text, folder / "text.txt")
+    (tmp_path / "0" / "results").mkdir()
+    script = (f"cd {tmp_path}/$OMPI_COMM_WORLD_RANK && exec {build_dir / 'napier'} sweep "
+              "sweep.toml --db results/a.db --threads 1 --output results/table.txt")
+    command, environment = mpirun(2, "sh", "-c", script)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    figures = [[line for line in dump(path) if 'INTO "result"' in line]
+               for path in (tmp_path / "0/results/a.db", undisturbed[0])]
+    assert figures[0] == figures[1] and len(figures[0]) > 300
+    with open(tmp_path / "1" / "text.txt", "a", encoding="utf-8") as file:
+        file.write(" More of it.")
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("napier: ") == 1, done.stderr
+    assert "rank 1: text.txt: is another file than on the first rank" in done.stderr
+
+
+def test_files_that_a_task_reads_besides_count(napier, spec, tmp_path, shared):
+    """MMLU's worked examples are in every prompt: with others it is another sweep."""
+    mmlu = tmp_path / "mmlu"
+    for part in ("test", "dev"):
+        (mmlu / part).mkdir(parents=True)
+        shutil.copy(shared(f"data/tasks/mmlu/{part}/anatomy_{part}.csv"), mmlu / part)
+    path = tmp_path / "mmlu.toml"
+    path.write_text(f"models = ['{shared('data/models/stories260K.gguf')}']\n"
+                    "arithmetics = ['bf16']\n[[task]]\ntask = 'mmlu'\nlimit = 2\n"
+                    "path = 'mmlu/test/anatomy_test.csv'\ncontext = 1024\n")
+    database = tmp_path / "mmlu.db"
+    assert napier("sweep", path, "--db", database, "--threads", 1).returncode == 0
+    dev = mmlu / "dev" / "anatomy_dev.csv"
+    page = napier("report", database).stdout
+    assert page.count(hashlib.sha256(dev.read_bytes()).hexdigest()) == 1
+    done = napier("sweep", path, "--db", dev)
+    assert done.returncode == 2 and "is read as an input" in done.stderr
+    dev.write_text(dev.read_text().replace(" the ", " a "))
+    done = napier("sweep", path, "--db", database, "--threads", 1)
+    assert done.returncode == 2 and "files that have changed" in done.stderr
+
+
 def test_processes_that_do_not_know_of_each_other_are_refused(napier, spec, undisturbed, tmp_path):
     """As srun starts them without an MPI plugin of Slurm's; the first one says it."""
     def run(rank, **environment):
@@ -238,7 +298,7 @@ def test_what_cannot_be_done_is_said(napier, spec, undisturbed, tmp_path, shared
     text.write_text("too short")
     begun = tmp_path / "begun.db"
     code, line = run(changing, begun)
-    assert code == 2 and "too short" in line
+    assert code == 2 and f"{text}: the text is too short" in line  # which of several
     text.write_text("Once there was a cat. " * 200)
     assert napier("sweep", changing, "--db", begun, "--threads", 1).returncode == 0
     with open(held, "rb+") as file:
@@ -281,6 +341,9 @@ def test_what_cannot_be_done_is_said(napier, spec, undisturbed, tmp_path, shared
     ("stories260K.gguf", "nosuch.gguf", "nosuch.gguf"),
     ("context = 64", "context = 3", "context of 3"),
     ("[[text]]", "[[text]", "line 5: is no sound TOML"),
+    ("separator = ", 'jsonl = "text"\nseparator = ', "key 'separator' cannot stand beside 'jsonl'"),
+    ('task = "piqa"', 'task = "arithmetic/add"', "questions without a file: use napier tasks"),
+    ('name = "stories"', 'name = "two\\nlines"', "[[text]] 1: key 'name' must be one line"),
 ])
 def test_broken_files(napier, spec, tmp_path, old, new, words):
     path = tmp_path / "broken.toml"

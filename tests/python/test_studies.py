@@ -162,6 +162,7 @@ limit = 12
     assert report.returncode == 0, report.stderr
     assert rows["bf16"]["weight_bits"] == 16 and rows["f32"]["weight_bits"] == 32
     assert rows["lmul-m3"]["weight_bits"] == 12
+    assert rows["kq-* -> lmul-m4; * -> f32"]["weight_bits"] == 32
     assert repr(rows["bf16"]["kl_mean"])[:8] in report.stdout
     points = table.plot()
     assert len(points.containers) == 5 and points.get_ylabel() == "kl_mean"

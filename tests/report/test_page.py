@@ -14,6 +14,7 @@ import xml.etree.ElementTree
 import matplotlib.image
 import numpy as np
 import pytest
+from gguf import GGUFReader
 
 SPEC = """
 models = ["{model}"]
@@ -101,13 +102,14 @@ def test_the_page_is_whole_and_its_figures_are_the_databases(page, database):
     _, parsed = page
     assert parsed.fetched == []
     values = rows_of(database)
-    tables = {row[0]: row for row in parsed.rows if len(row) == 10}
+    tables = {row[0]: row for row in parsed.rows if len(row) == 11}
     names = ["f32 (reference)", "bf16", "lmul-m4", "fp8_e5m2", "kq-* -> lmul-m4; * -> f32"]
     for subject, name in enumerate(names):
         row = tables[name]
         assert row[1] == f"{values[0, subject, 'perplexity']:.4f}"
         assert row[4] == f"{values[0, subject, 'kl_mean']:.6f}"
         assert row[6] == f"{100 * values[0, subject, 'top1_agreement']:.2f}"
+        assert row[9] == f"{values[0, subject, 'weight_bits']:.2f}"
     flips = [row for row in parsed.rows if len(row) == 5 and row[2] in ("lost", "gained")]
     expected = sum(values[1, s, f"acc_{kind}"] for s in range(5) for kind in ("lost", "gained"))
     assert len(flips) == expected > 0
@@ -138,7 +140,7 @@ def test_columns_sort(page, tmp_path):
                            sorted_page.as_uri()], capture_output=True, text=True, timeout=120)
     parsed = Page()
     parsed.feed(done.stdout)
-    divergences = [float(row[4]) for row in parsed.rows if len(row) == 10 and row[4][0] in "01"]
+    divergences = [float(row[4]) for row in parsed.rows if len(row) == 11 and row[4][0] in "01"]
     assert len(divergences) == 5 and divergences == sorted(divergences, reverse=True)
 
 
@@ -149,14 +151,15 @@ def test_tables_and_plots(napier, database, tmp_path):
     assert float(told["piqa", "lmul-m4", "acc"]) == values[1, 2, "acc"]
     markdown = napier("report", database, "--format", "markdown").stdout
     lines = [line for line in markdown.splitlines() if line.startswith("| ")]
-    assert {len(re.split(r"(?<!\\)\|", line)) for line in lines} == {10, 11}
+    assert {len(re.split(r"(?<!\\)\|", line)) for line in lines} == {11}
     latex = napier("report", database, "--format", "latex", "--plots", tmp_path / "plots").stdout
     tables = [block.split("\\end")[0] for block in latex.split("\\begin{tabular}")[1:]]
-    for table, columns in zip(tables, (8, 9), strict=True):
+    for table, columns in zip(tables, (9, 9), strict=True):
         assert table.startswith("{l" + "r" * (columns - 1) + "}")
         rows = [row for row in table.splitlines() if row.endswith("\\\\")]
         assert len(rows) == 6 and {len(re.split(r"(?<!\\)&", row)) for row in rows} == {columns}
     assert latex.count("\\begin{tabular}") == latex.count("\\end{tabular}") == 2
+    assert "kq-* -\\textgreater{} lmul-m4; " in latex  # > alone is another character there
     assert "fp8\\_e5m2 & " in latex and "change \\%" in latex
     plots = sorted((tmp_path / "plots").iterdir())
     kinds = ("bits", "change", "energy", "speed")
@@ -165,6 +168,63 @@ def test_tables_and_plots(napier, database, tmp_path):
     for plot in plots:
         root = xml.etree.ElementTree.parse(plot).getroot()
         assert root.tag.endswith("svg") and "NaN" not in plot.read_text()
+
+
+def test_bits_a_weight_are_those_stored(database, shared):
+    values = rows_of(database)
+    assert [values[0, s, "weight_bits"] for s in range(5)] == [32, 16, 13, 8, 32]
+    assert values[1, 2, "weight_bits"] == 13
+
+
+def test_names_that_are_no_line_or_not_alone(napier, database, shared, tmp_path):
+    """Two models of one name, a plan of two lines: told apart, and the page's file is sound."""
+    model = shared("data/models/stories260K.gguf")
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(model, tmp_path / folder / "model.gguf")
+    spec = tmp_path / "sweep.toml"
+    spec.write_text(f"""models = ["a/model.gguf", "b/model.gguf"]
+arithmetics = ["x=bf16/w=int4@row"]
+plans = ["kq-* -> lmul-m4;\\n* -> f32"]
+[[text]]
+path = "{shared('data/text/tinystories.txt')}"
+context = 64
+limit = 2
+""")
+    done = napier("sweep", spec, "--db", tmp_path / "two.db", "--threads", 1)
+    assert done.returncode == 0, done.stderr
+    assert "\nkq-* -> lmul-m4; * -> f32 " in done.stdout
+    done = napier("report", tmp_path / "two.db", "--plots", tmp_path / "plots")
+    assert done.returncode == 0, done.stderr
+    parsed = Page()
+    parsed.feed(done.stdout)
+    assert len(tomllib.loads(parsed.pre[0])["plans"]) == 2
+    for folder in ("a", "b"):
+        assert f"<h2>{tmp_path}/{folder}/model.gguf, tinystories</h2>" in done.stdout
+    assert len(list((tmp_path / "plots").iterdir())) == 2 * 4
+    # Four bits and the scale of each row, an f32; rows of the embedding are looked up.
+    rows = elements = 0
+    for tensor in GGUFReader(model).tensors:
+        if len(tensor.shape) == 2 and tensor.name != "token_embd.weight":
+            rows += int(tensor.shape[1])
+            elements += int(tensor.n_elements)
+    bits = rows_of(tmp_path / "two.db")[0, 1, "weight_bits"]
+    assert bits == pytest.approx(4 + 32 * rows / elements, rel=1e-9)
+
+
+def test_an_empty_answer_is_no_choice(napier, database, tmp_path):
+    """What a model wrote, if it wrote nothing, beside what it wrote under the reference."""
+    path = tmp_path / "written.db"
+    shutil.copy(database, path)
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE answer SET log_likelihoods = '[]', chosen = 0, chosen_norm = 0, "
+                       "text = iif(is_right, 'The answer is 4.', '')")
+    connection.commit()
+    connection.close()
+    parsed = Page()
+    parsed.feed(napier("report", path).stdout)
+    flips = [row for row in parsed.rows if len(row) == 5 and row[2] in ("lost", "gained")]
+    assert flips and {answer for row in flips for answer in row[3:]} == {"The answer is 4.", ""}
 
 
 def test_energy_is_that_of_napier_cost(napier, database, shared):
