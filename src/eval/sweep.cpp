@@ -224,15 +224,14 @@ UnitResult SweepWorker::run(const SweepUnit& unit) {
   return result;
 }
 
-std::string file_hash(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw Error(path + ": cannot be read: " + std::strerror(errno));
+static std::string hash_of(std::istream& input) {
   const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> hash(EVP_MD_CTX_new(),
                                                                      EVP_MD_CTX_free);
   EVP_DigestInit_ex(hash.get(), EVP_sha256(), nullptr);
   std::vector<char> block(1 << 20);
-  while (file.read(block.data(), static_cast<std::streamsize>(block.size())) || file.gcount() > 0) {
-    EVP_DigestUpdate(hash.get(), block.data(), static_cast<size_t>(file.gcount()));
+  while (input.read(block.data(), static_cast<std::streamsize>(block.size())) ||
+         input.gcount() > 0) {
+    EVP_DigestUpdate(hash.get(), block.data(), static_cast<size_t>(input.gcount()));
   }
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest = {};
   unsigned size = 0;
@@ -243,6 +242,17 @@ std::string file_hash(const std::string& path) {
     text += {hex[digest[i] >> 4], hex[digest[i] & 15]};
   }
   return text;
+}
+
+std::string file_hash(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw Error(path + ": cannot be read: " + std::strerror(errno));
+  return hash_of(file);
+}
+
+std::string text_hash(const std::string& text) {
+  std::istringstream input(text);
+  return hash_of(input);
 }
 
 }  // namespace napier

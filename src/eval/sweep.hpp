@@ -72,7 +72,8 @@ class SweepWorker {
   std::unique_ptr<State> state_;
 };
 
-// "sha256:..." of a file's bytes. Throws Error.
+// "sha256:..." of a file's bytes, of a text's. The former throws Error.
 std::string file_hash(const std::string& path);
+std::string text_hash(const std::string& text);
 
 }  // namespace napier

@@ -62,10 +62,17 @@ SweepSpec read_sweep_file(const std::string& path) {
     spec.sources.push_back(std::move(source));
   }
   for (const Section& section : top.sections("task")) {
-    section.allow({"name", "task", "path", "context", "limit", "max_tokens"});
+    section.allow({"name", "task", "path", "seed", "context", "limit", "max_tokens"});
     SweepSource source;
     source.task = section.text("task", true);
-    source.path = from_here(section.text("path", true));
+    const bool made = source.is_made();
+    if (section.has(made ? "path" : "seed")) {
+      throw made
+          ? section.wrong("path", "is not read: the questions of " + source.task + " are made")
+          : section.wrong("seed", "is of arithmetic/... tasks alone");
+    }
+    source.path =
+        made ? std::to_string(section.number("seed", 0)) : from_here(section.text("path", true));
     source.name = section.text("name");
     if (source.name.empty()) source.name = source.task;
     source.context = section.number("context", 0);
