@@ -223,7 +223,7 @@ std::string hidden_sentence(const ggml_tensor* node) {
 void compute_matmul_of_plan(const ggml_tensor* node, const MatmulIdentity& matmul, PlanRun& plan,
                             const BackendSettings& settings, ThreadPool& pool) {
   const MatmulContext context{
-      .arithmetic = plan.plan().rules[*matmul.rule].arithmetic,
+      .arithmetic = plan.arithmetic(*matmul.rule),
       .treatments = plan.plan().rules[*matmul.rule].treatments,
       .pool = pool,
       .buffer = keepable_in(node->src[0]),

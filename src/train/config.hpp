@@ -9,7 +9,7 @@
 
 namespace napier {
 
-enum class Tokenizer : uint8_t { characters, bytes };
+enum class Tokenizer : uint8_t { characters, bytes, sentencepiece };
 
 struct TrainConfig {
   std::string path;     // of the file
@@ -27,7 +27,8 @@ struct TrainConfig {
   std::string workload;
   int samples = 0;
   Tokenizer tokenizer = Tokenizer::characters;
-  double validation = 0;  // the share of the text, at its end, that is not trained on
+  std::string vocabulary;  // SentencePiece's file
+  double validation = 0;   // the share of the text, at its end, that is not trained on
 
   TrainerOptions options;
   int steps = 0;
