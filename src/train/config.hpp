@@ -22,7 +22,7 @@ struct TrainConfig {
   std::string from;
   TransformerShape shape;
 
-  // A text file, or samples of a workload (eval/arithmetic_workload.hpp), end to end.
+  // A text file, or samples of a workload (eval/workload.hpp), end to end.
   std::string text;
   std::string workload;
   int samples = 0;
