@@ -148,6 +148,13 @@ def test_a_gpt_is_trained_and_gone_on_with(napier, config, tmp_path):
     assert set(before) == set(after)
     for name in before:
         assert not np.array_equal(before[name], after[name]), name
+    # llama.cpp aborts beyond the last of them.
+    (tmp_path / "text.txt").write_text("1+2=3\n" * 50)
+    for context, code in ((16, 0), (64, 2)):
+        result = napier("eval", tmp_path / "on/model.gguf", "--text", tmp_path / "text.txt",
+                        "--ctx", context, "--arith", "bf16")
+        assert result.returncode == code, result
+    assert "learned 16 positions" in result.stderr.splitlines()[-1], result.stderr
     for model, words in [('from = "gpt/model.gguf"\ncontext = 8', "learned 16 positions"),
                          (sizes + '\npositions = "rope"', "'positions'"),
                          (sizes.replace("gelu", "swiglu") + '\npositions = "learned"',
