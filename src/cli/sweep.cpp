@@ -97,7 +97,7 @@ void run_sweep(SweepArguments& arguments) {
       files.read(spec.subjects);
       files.read(spec.computed_files);
       for (const SweepSource& source : spec.sources) {
-        files.read(files_of_task(source.task, source.path));
+        if (!source.is_made()) files.read(files_of_task(source.task, source.path));
       }
       const Output never_over_an_input(arguments.database, files);
       output.emplace(arguments.result.output, files);

@@ -24,6 +24,7 @@ struct TasksArguments {
   int limit = 0;
   TaskOptions options;
   bool list = false;
+  std::string samples;  // of which part
   ResultArguments result;
 };
 
@@ -33,7 +34,25 @@ std::string task_list() {
     text += fmt::format("{:<20}{}\n{:<20}file: {}\n", kind.name, kind.summary, "", kind.file);
   }
   for (const Workload& workload : workloads()) {
+    if (!workload.listed) continue;
     text += fmt::format("arithmetic/{}\n{:<20}{}\n", workload.name, "", workload.summary);
+  }
+  return text;
+}
+
+// Of workloads, a JSON object a line.
+std::string sample_lines(const TasksArguments& arguments) {
+  const Part part = arguments.samples == "train" ? Part::train : Part::test;
+  std::string text;
+  for (const std::string& request : arguments.tasks) {
+    if (!request.starts_with(k_workload_prefix)) {
+      throw Error("'" + request + "' has no samples to print; arithmetic/... tasks have");
+    }
+    const auto [workload, seed] = read_workload_request(request);
+    const int count = arguments.limit == 0 ? k_workload_questions : arguments.limit;
+    for (const Sample& sample : workload->make(part, count, seed)) {
+      text += sample_line(workload->name, sample);
+    }
   }
   return text;
 }
@@ -44,6 +63,14 @@ void run_tasks(TasksArguments& arguments) {
   files.read(arguments.model);
   if (arguments.list) {
     Output(arguments.result.output, files).write(task_list());
+    return;
+  }
+  if (arguments.limit < 0 || arguments.options.context < 0 || arguments.options.max_tokens < 0) {
+    throw Error("--limit, --ctx and --max-tokens are numbers from 0 on");
+  }
+  if (!arguments.samples.empty()) {
+    if (arguments.tasks.empty()) throw Error("name the task whose samples are to be printed");
+    Output(arguments.result.output, files).write(sample_lines(arguments));
     return;
   }
   if (arguments.model.empty() || arguments.tasks.empty()) {
@@ -58,9 +85,6 @@ void run_tasks(TasksArguments& arguments) {
   files.read(recipes);
   Output output(arguments.result.output, files);
   TaskOptions& options = arguments.options;
-  if (arguments.limit < 0 || options.context < 0 || options.max_tokens < 0) {
-    throw Error("--limit, --ctx and --max-tokens are numbers from 0 on");
-  }
   std::vector<Task> tasks;
   for (const std::string& request : arguments.tasks) {
     tasks.push_back(read_task(request, static_cast<size_t>(arguments.limit)));
@@ -99,6 +123,11 @@ void add_tasks(CLI::App& app) {
   auto arguments = std::make_shared<TasksArguments>();
   command->add_option("model", arguments->model, "a GGUF file")->type_name("MODEL.gguf");
   command->add_flag("--list", arguments->list, "list the tasks, their files and their prompts");
+  command
+      ->add_option("--samples", arguments->samples,
+                   "print so many samples (--limit) of arithmetic/ tasks as JSON lines, those to "
+                   "train on or those to ask, in place of asking a model")
+      ->check(CLI::IsMember({"train", "test"}));
   command->add_option("--task", arguments->tasks, "a task; may be given more than once")
       ->type_name("NAME=FILE")
       ->take_all()

@@ -23,7 +23,7 @@ void run_train(const TrainArguments& arguments) {
   config.options.threads = arguments.threads;
   Files files;
   files.read(arguments.config);
-  for (const std::string& path : {config.text, config.from}) {
+  for (const std::string& path : {config.text, config.from, config.vocabulary}) {
     if (!path.empty()) files.read(path);
   }
   ProgressLine progress;

@@ -97,16 +97,6 @@ Extracted extract(Extraction extraction, std::string_view text, std::string_view
     found.strict_right = found.flexible_right = found.strict == answer;
     return found;
   }
-  if (extraction == Extraction::whole) {
-    const auto last_line = [](std::string_view lines) {
-      return std::string(lines.substr(lines.rfind('\n') + 1));
-    };
-    found.strict = trimmed(text);
-    found.flexible = last_line(found.strict);
-    found.strict_right = found.strict == answer;
-    found.flexible_right = found.flexible == last_line(answer);
-    return found;
-  }
   found.strict = strict_number(text);
   found.flexible = last_number(text);
   const std::string expected = normalised_number(answer);
@@ -116,6 +106,16 @@ Extracted extract(Extraction extraction, std::string_view text, std::string_view
   };
   found.strict_right = right(found.strict);
   found.flexible_right = right(found.flexible);
+  return found;
+}
+
+Extracted extract_result(const NumberGrading& grading, std::string_view text,
+                         std::string_view answer) {
+  Extracted found;
+  found.strict = trimmed(text);
+  found.flexible = grading.result_of(found.strict);
+  found.strict_right = found.strict == answer;
+  found.flexible_right = found.flexible == grading.result_of(answer);
   return found;
 }
 

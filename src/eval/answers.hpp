@@ -30,5 +30,8 @@ struct Extracted {
   bool strict_right = false, flexible_right = false;
 };
 Extracted extract(Extraction extraction, std::string_view text, std::string_view answer);
+// Of Extraction::whole.
+Extracted extract_result(const NumberGrading& grading, std::string_view text,
+                         std::string_view answer);
 
 }  // namespace napier

@@ -87,6 +87,19 @@ std::string SweepSpec::identity() const {
   return document.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
+Task task_of(const SweepSource& source) {
+  return read_task(source.task + "=" + source.path, static_cast<size_t>(source.limit));
+}
+
+// Another version may draw others.
+static std::string hash_of_questions(const SweepSource& source) {
+  std::string text;
+  for (const Question& question : task_of(source).questions) {
+    text += question.prompt + '\0' + question.answer + '\0';
+  }
+  return text_hash(text);
+}
+
 std::map<std::string, std::string> SweepSpec::hashes() const {
   std::map<std::string, std::string> hashes;
   const auto add = [&](const std::string& path) {
@@ -94,6 +107,10 @@ std::map<std::string, std::string> SweepSpec::hashes() const {
   };
   for (const std::string& model : models) add(model);
   for (const SweepSource& source : sources) {
+    if (source.is_made()) {
+      hashes.try_emplace(source.place(), hash_of_questions(source));
+      continue;
+    }
     for (const std::string& file : files_of_task(source.task, source.path)) add(file);
   }
   return hashes;
@@ -258,15 +275,14 @@ UnitResult SweepWorker::run(const SweepUnit& unit) {
 
 namespace {
 
-std::string hash_of_bytes(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw Error(path + ": cannot be read: " + std::strerror(errno));
+std::string hash_of(std::istream& input) {
   const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> hash(EVP_MD_CTX_new(),
                                                                      EVP_MD_CTX_free);
   EVP_DigestInit_ex(hash.get(), EVP_sha256(), nullptr);
   std::vector<char> block(1 << 20);
-  while (file.read(block.data(), static_cast<std::streamsize>(block.size())) || file.gcount() > 0) {
-    EVP_DigestUpdate(hash.get(), block.data(), static_cast<size_t>(file.gcount()));
+  while (input.read(block.data(), static_cast<std::streamsize>(block.size())) ||
+         input.gcount() > 0) {
+    EVP_DigestUpdate(hash.get(), block.data(), static_cast<size_t>(input.gcount()));
   }
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest = {};
   unsigned size = 0;
@@ -282,17 +298,26 @@ std::string hash_of_bytes(const std::string& path) {
 }  // namespace
 
 std::string file_hash(const std::string& path) {
+  const auto hash = [&] {
+    std::ifstream file(path, std::ios::binary);
+    if (!file) throw Error(path + ": cannot be read: " + std::strerror(errno));
+    return hash_of(file);
+  };
   struct stat file = {};
   // Only of a regular file does the time of change tell whether it is the same still.
-  if (stat(path.c_str(), &file) != 0 || !S_ISREG(file.st_mode)) return hash_of_bytes(path);
+  if (stat(path.c_str(), &file) != 0 || !S_ISREG(file.st_mode)) return hash();
   using Key = std::tuple<dev_t, ino_t, off_t, time_t, long>;
   static std::mutex mutex;
   static std::map<Key, std::string> known;
   const std::lock_guard lock(mutex);
   const Key key{file.st_dev, file.st_ino, file.st_size, file.st_mtim.tv_sec, file.st_mtim.tv_nsec};
   const auto found = known.find(key);
-  return found != known.end() ? found->second
-                              : known.emplace(key, hash_of_bytes(path)).first->second;
+  return found != known.end() ? found->second : known.emplace(key, hash()).first->second;
+}
+
+std::string text_hash(const std::string& text) {
+  std::istringstream input(text);
+  return hash_of(input);
 }
 
 }  // namespace napier

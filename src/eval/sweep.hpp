@@ -81,7 +81,11 @@ class SweepWorker {
 };
 
 // "sha256:..." of a file's bytes, read once a process as long as its size and time of change stay.
-// Thread safe. Throws Error.
+// Throws Error. That of a text. Thread safe.
 std::string file_hash(const std::string& path);
+std::string text_hash(const std::string& text);
+
+// The questions that a source names. Throws Error.
+Task task_of(const SweepSource& source);
 
 }  // namespace napier

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "cost/model_cost.hpp"
+#include "eval/length_groups.hpp"
 #include "eval/stored_bits.hpp"
 #include "napier/error.hpp"
 
@@ -137,7 +138,7 @@ void add_costs(const SweepSpec& spec, size_t model, const SweepSource& source,
 }
 
 std::vector<Figures> task_results(SqliteDatabase& database, size_t model, size_t source,
-                                  size_t subjects, bool choice) {
+                                  size_t subjects, const Task& task) {
   std::vector<TaskResult> answers(subjects);
   SqliteStatement rows(database,
                        "SELECT subject, chosen, chosen_norm, strict, flexible, is_right, "
@@ -151,8 +152,12 @@ std::vector<Figures> task_results(SqliteDatabase& database, size_t model, size_t
     answer.right = {rows.integer(5) != 0, rows.integer(6) != 0};
     answers[subject_of(rows, 0, subjects)].answers.push_back(std::move(answer));
   }
-  Task measured;
-  measured.extraction = choice ? Extraction::none : Extraction::number;
+  TaskEvaluation evaluation;
+  evaluation.grading = task.grading;
+  for (const Question& question : task.questions) {
+    evaluation.answers.push_back(question.answer);
+    evaluation.lengths.push_back(question.length);
+  }
   std::vector<Figures> results;
   for (const TaskResult& one : answers) {
     Figures& values = results.emplace_back();
@@ -161,7 +166,7 @@ std::vector<Figures> task_results(SqliteDatabase& database, size_t model, size_t
       for (const Answer& answer : one.answers) units.push_back({answer.right[m] ? 1.0 : 0.0, 1});
       const Estimate estimated = estimate(units);
       const Flips flips = flips_between(answers[0], one, m);
-      const std::string name = measured.measures()[m];
+      const std::string name = task.measures()[m];
       values.insert(values.end(), {{name, estimated.mean},
                                    {name + "_error", estimated.error},
                                    {name + "_low", estimated.low},
@@ -173,6 +178,17 @@ std::vector<Figures> task_results(SqliteDatabase& database, size_t model, size_t
     }
     values.emplace_back("questions", static_cast<double>(one.answers.size()));
     values.emplace_back("unanswered", static_cast<double>(one.unanswered()));
+    const std::vector<LengthGroup> groups = by_length(evaluation, one);
+    for (size_t g = 0; g < groups.size(); ++g) {
+      const LengthGroup& group = groups[g];  // the first is of all lengths
+      const std::string part =
+          g == 0 ? "" : "_" + std::to_string(group.shortest) + "_" + std::to_string(group.longest);
+      if (g > 0) values.emplace_back("exact" + part, group.exact.mean);
+      if (g > 0) values.emplace_back("result" + part, group.result.mean);
+      if (task.grading->notation == Notation::none) continue;
+      values.emplace_back("digit_match" + part, group.digit_match.mean);
+      values.emplace_back("dlength" + part, group.dlength.mean);
+    }
   }
   return results;
 }
@@ -235,8 +251,8 @@ void SweepDatabase::create(const SweepSpec& spec, const std::string& identity,
   SqliteStatement source(database_, "INSERT INTO source VALUES (?, ?, ?, ?, ?, ?)");
   for (size_t i = 0; i < spec.sources.size(); ++i) {
     const SweepSource& s = spec.sources[i];
-    const std::string hash = hashes.at(s.path);
-    source.bind(i).bind(std::string_view(s.name)).bind(std::string_view(s.path));
+    const std::string place = s.place(), hash = hashes.at(place);
+    source.bind(i).bind(std::string_view(s.name)).bind(std::string_view(place));
     source.bind(std::string_view(s.task)).bind(int64_t{s.context}).bind(std::string_view(hash));
     source.run();
   }
@@ -315,10 +331,9 @@ void SweepDatabase::finish(std::span<const SweepUnit> all) {
     if (!is_complete) continue;  // or its results are there already
     const auto [model, source] = place;
     const SweepSource& s = spec_->sources[source];
-    const bool choice = !s.task.empty() && read_task(s.task + "=" + s.path, 1).is_choice();
-    std::vector<Figures> results = s.task.empty()
-                                       ? text_results(database_, model, source, subjects)
-                                       : task_results(database_, model, source, subjects, choice);
+    std::vector<Figures> results =
+        s.task.empty() ? text_results(database_, model, source, subjects)
+                       : task_results(database_, model, source, subjects, task_of(s));
     add_costs(*spec_, model, s, results);
     for (size_t subject = 0; subject < results.size(); ++subject) {
       for (const auto& [metric, value] : results[subject]) {

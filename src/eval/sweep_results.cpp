@@ -22,6 +22,15 @@ double SweepResults::value(size_t model, size_t source, size_t subject,
   return is_there ? found->value : std::numeric_limits<double>::quiet_NaN();
 }
 
+std::array<std::string, 2> SweepResults::measures(size_t model, size_t source) const {
+  const auto has = [&](std::string_view metric) {
+    return !std::isnan(value(model, source, 0, metric));
+  };
+  if (has("acc")) return {"acc", "acc_norm"};
+  if (has("exact")) return {"exact", "result"};
+  return {"strict", "flexible"};
+}
+
 SweepResults read_sweep_results(const std::string& path) {
   SqliteDatabase database(path, SqliteDatabase::Mode::read);
   const auto place = [](const SqliteStatement& row) {

@@ -1,6 +1,7 @@
 // What a sweep's database says. docs/sweep.md has its schema.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -42,6 +43,8 @@ struct SweepResults {
 
   // NaN if there is none.
   double value(size_t model, size_t source, size_t subject, std::string_view metric) const;
+  // Of a task: the names of its two measures of accuracy.
+  std::array<std::string, 2> measures(size_t model, size_t source) const;
 };
 SweepResults read_sweep_results(const std::string& path);
 

@@ -272,8 +272,6 @@ constexpr std::array k_kinds = {
              read_word_problems},
 };
 
-constexpr std::string_view k_workload_prefix = "arithmetic/";
-
 constexpr std::array k_examples = {
     WorkedExample{
         "There are 15 trees in the grove. Grove workers will plant trees in the grove today. After "
@@ -323,6 +321,12 @@ constexpr std::array k_examples = {
 
 }  // namespace
 
+std::string NumberGrading::result_of(std::string_view answer) const {
+  if (result_after.empty()) return leading_number(answer, notation);
+  const size_t last = answer.rfind(result_after);
+  return std::string(last == answer.npos ? answer : answer.substr(last + result_after.size()));
+}
+
 std::span<const char* const> Task::measures() const {
   if (extraction == Extraction::whole) return k_whole_measures;
   return is_choice() ? k_choice_measures : k_generated_measures;
@@ -341,22 +345,18 @@ std::vector<std::string> files_of_task(std::string_view name, const std::string&
 std::span<const WorkedExample> arithmetic_examples() { return k_examples; }
 
 static Task make_workload_task(const std::string& request, size_t limit) {
-  const size_t equals = std::min(request.find('='), request.size());
-  const std::string name =
-      request.substr(k_workload_prefix.size(), equals - k_workload_prefix.size());
-  const std::string seed = equals == request.size() ? "0" : request.substr(equals + 1);
-  if (seed.empty() || seed.size() > 18 || seed.find_first_not_of("0123456789") != seed.npos) {
-    throw Error("'" + request + "': the seed after '=' must be a number from 0 on");
-  }
-  const Workload& workload = find_workload(name);
-  Task task = generative(Extraction::whole, {std::string(workload.stop)}, workload.max_tokens);
-  task.name = request.substr(0, equals);
-  task.path = "seed " + seed;
+  const auto [found, seed] = read_workload_request(request);
+  const Workload& workload = *found;
+  Task task = generative(Extraction::whole, {workload.stop}, workload.max_tokens);
+  task.grading = {workload.notation, workload.result_after, workload.groups, workload.tolerances};
+  task.name = std::string(k_workload_prefix) + workload.name;
+  task.path = "seed " + std::to_string(seed);
   const int count = limit == 0 ? k_workload_questions : static_cast<int>(limit);
-  for (Sample& sample : workload.make(Part::test, count, std::stoull(seed))) {
+  for (Sample& sample : workload.make(Part::test, count, seed)) {
     const std::string answer(until_stop(sample.answer, task.stops));
     // A line's beginning, as samples have it but for the first.
-    task.questions.push_back({{}, 0, "\n" + sample.prompt, std::string(trimmed(answer))});
+    task.questions.push_back(
+        {{}, 0, "\n" + sample.prompt, std::string(trimmed(answer)), sample.length});
   }
   return task;
 }

@@ -3,10 +3,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "eval/number_match.hpp"
 
 namespace napier {
 
@@ -23,6 +26,7 @@ struct Question {
   size_t right = 0;  // which choice
   std::string prompt;
   std::string answer;
+  int length = 0;  // of a workload's numbers
 };
 
 // How the answer is found in what a model wrote.
@@ -31,15 +35,26 @@ enum class Extraction : uint8_t {
   number,    // strict: after "The answer is "; flexible: the last number; compared as text
   value,     // the same, compared as numbers: a file may say 8.0 where a model says 8
   sentence,  // what follows "the answer is " in its line, but for its last character
-  whole      // all of it; and its last line
+  whole      // all of it; and its result, as NumberGrading says
+};
+
+// How a workload's results are read and told apart; see workload.hpp.
+struct NumberGrading {
+  Notation notation = Notation::none;
+  std::string result_after = "\n";
+  std::vector<int> groups = {};
+  std::vector<double> tolerances = {};
+
+  std::string result_of(std::string_view answer) const;
 };
 
 struct Task {
   std::string name;
   std::string path;
   Extraction extraction = Extraction::none;
-  std::vector<std::string> stops;  // what ends a generated answer
-  int max_tokens = 0;              // of a generated answer
+  std::vector<std::string> stops;        // what ends a generated answer
+  int max_tokens = 0;                    // of a generated answer
+  std::optional<NumberGrading> grading;  // of Extraction::whole
   std::vector<Question> questions;
 
   bool is_choice() const { return extraction == Extraction::none; }

@@ -129,7 +129,8 @@ void write(const Model& model, const Task& task, const Question& question,
     answer.text.resize(before.size());
     break;
   }
-  Extracted found = extract(task.extraction, answer.text, question.answer);
+  Extracted found = task.grading ? extract_result(*task.grading, answer.text, question.answer)
+                                 : extract(task.extraction, answer.text, question.answer);
   answer.found = {std::move(found.strict), std::move(found.flexible)};
   answer.right = {found.strict_right, found.flexible_right};
 }
@@ -210,9 +211,11 @@ TaskEvaluation evaluate_task(const Model& model, const Task& task,
   evaluation.choice = task.is_choice();
   evaluation.measures = {task.measures()[0], task.measures()[1]};
   evaluation.context = context_size;
+  evaluation.grading = task.grading;
   for (const Question& question : task.questions) {
     evaluation.right.push_back(question.right);
     evaluation.answers.push_back(question.answer);
+    evaluation.lengths.push_back(question.length);
   }
   evaluation.reference = run(reference);
   for (const Subject& subject : subjects) {

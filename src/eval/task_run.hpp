@@ -4,6 +4,7 @@
 #include <array>
 #include <functional>
 #include <limits>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -56,6 +57,8 @@ struct TaskEvaluation {
   std::array<std::string, 2> measures;
   std::vector<size_t> right;         // by question, of multiple choice
   std::vector<std::string> answers;  // by question, of what is generated
+  std::vector<int> lengths;          // by question, of workloads
+  std::optional<NumberGrading> grading;
   int context = 0;
   TaskResult reference;
   std::vector<TaskResult> results;

@@ -225,7 +225,7 @@ void compute_matmul_of_plan(const ggml_tensor* node, const MatmulIdentity& matmu
   const Rule& rule = plan.plan().rules[*matmul.rule];
   const bool looks_back = matmul.is_weight && !rule.treatments.empty();
   const MatmulContext context{
-      .arithmetic = rule.arithmetic,
+      .arithmetic = plan.arithmetic(*matmul.rule),
       .treatments = rule.treatments,
       .pool = pool,
       .buffer = keepable_in(node->src[0]),

@@ -220,7 +220,7 @@ MatmulDone compute_out_prod(const ggml_tensor* out, const MatmulContext& context
     packed->multiply(m, x.reader(), to, stride, pool);
   };
   for_each_matrix(out->ne[2] * out->ne[3], context.pool, one);
-  return {kernel};
+  return {kernel, {}};
 }
 
 // w holds a matrix for each expert; ids[slot, token] names the one that multiplies row

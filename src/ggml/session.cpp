@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <optional>
 #include <utility>
 
 namespace napier {
@@ -61,6 +62,25 @@ std::string percent(uint64_t part, uint64_t whole) {
   return text;
 }
 
+// The same with other random bits in every stochastic rounding, as its seed and `draw` decide; 0:
+// as its seed alone does.
+Arithmetic drawn_anew(Arithmetic arithmetic, uint64_t draw) {
+  const auto reseed = [&](Cast& cast) {
+    if (draw == 0 || cast.rounding != Rounding::stochastic) return;
+    cast.seed = static_cast<uint32_t>(splitmix64(splitmix64(draw) + cast.seed));
+  };
+  reseed(arithmetic.x.cast);
+  reseed(arithmetic.w.cast);
+  reseed(arithmetic.accumulator.cast);
+  if (std::optional<Cast> product = arithmetic.multiplier.written_product()) {
+    reseed(*product);
+    const auto settings = arithmetic.multiplier.settings();
+    arithmetic.multiplier =
+        Multiplier(arithmetic.multiplier.family(), {settings.begin(), settings.end()}, product);
+  }
+  return arithmetic;
+}
+
 }  // namespace
 
 uint64_t Coverage::multiplications() const { return total(entries); }
@@ -68,6 +88,12 @@ uint64_t Coverage::engine_multiplications() const { return total(engine); }
 
 PlanRun::PlanRun(Plan plan) : plan_(std::move(plan)), used_(plan_.rules.size()) {
   for (const Rule& rule : plan_.rules) arithmetic_ids_.push_back(intern(rule));
+  draw_anew(0);
+}
+
+void PlanRun::draw_anew(uint64_t draw) {
+  drawn_.clear();
+  for (const Rule& rule : plan_.rules) drawn_.push_back(drawn_anew(rule.arithmetic, draw));
 }
 
 Coverage PlanRun::coverage() const {
@@ -123,7 +149,7 @@ void PlanRun::record(std::string_view name, size_t rule, KernelKind kernel,
   std::lock_guard lock(mutex_);
   met_ = used_[rule] = true;
   CoverageEntry& entry = entries_[key];
-  if (entry.calls == 0) entry = CoverageEntry{std::string(name), rule, kernel};
+  if (entry.calls == 0) entry = CoverageEntry{std::string(name), rule, kernel, 0, 0, {}};
   entry.calls++;
   entry.multiplications += multiplications;
   entry.treated += treated;

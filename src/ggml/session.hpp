@@ -58,6 +58,13 @@ class PlanRun {
   const Plan& plan() const { return plan_; }
   std::optional<size_t> match(std::string_view name) const { return plan_.match(name); }
 
+  // That of a rule, with its stochastic roundings as last drawn.
+  const Arithmetic& arithmetic(size_t rule) const { return drawn_[rule]; }
+  // Stochastic roundings fall otherwise from now on, as their seeds and this number decide; 0: as
+  // their seeds alone do. Weights that are packed and kept stay as they are. Set while nothing is
+  // computed.
+  void draw_anew(uint64_t draw);
+
   // Equal for equal arithmetics and treatments in all runs of the process: the key of packed
   // weights.
   uint32_t arithmetic_id(size_t rule) const { return arithmetic_ids_[rule]; }
@@ -92,6 +99,7 @@ class PlanRun {
  private:
   const Plan plan_;
   std::vector<uint32_t> arithmetic_ids_;
+  std::vector<Arithmetic> drawn_;  // by rule
   MatmulObserver observer_;
   bool follows_ = false;
   std::map<std::string, MatmulHistory, std::less<>>

@@ -240,7 +240,7 @@ class Parts {
   // then, from below, every sum is rounded to odd far below the bits of the one above.
   HWY_INLINE VecF64 sum() const {
     const F64 d;
-    HWY_ALIGN double carried[k_most_parts * k_lanes];
+    HWY_ALIGN double carried[k_most_parts * k_lanes] = {};
     VecF64 carry = hn::Zero(d);
     for (int i = 0; i < count_; ++i) {
       const VecF64 part = hn::Add(hn::Load(d, at(i)), carry);

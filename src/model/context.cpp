@@ -1,13 +1,17 @@
 #include "model/context.hpp"
 
 #include <ggml-cpu.h>
+#include <gguf.h>
 #include <llama.h>
 
 #include <algorithm>
 #include <array>
 #include <functional>
+#include <limits>
 #include <map>
+#include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -20,6 +24,21 @@ namespace {
 
 // llama.cpp splits longer batches itself: attention's products over one such part bound memory.
 constexpr int k_max_ubatch = 2048;
+
+// How many positions an embedding of them has, beyond which llama.cpp aborts; without, no limit.
+int learned_positions(const Model& model) {
+  std::array<char, 32> architecture = {};
+  llama_model_meta_val_str(model.handle(), "general.architecture", architecture.data(),
+                           architecture.size());
+  const std::string_view name = architecture.data();
+  bool learned = name == "gpt2" || name == "starcoder";
+  if (name == "mpt") {
+    const std::unique_ptr<gguf_context, decltype(&gguf_free)> file(
+        gguf_init_from_file(model.path().c_str(), {.no_alloc = true, .ctx = nullptr}), gguf_free);
+    learned = file && gguf_find_tensor(file.get(), "position_embd.weight") >= 0;
+  }
+  return learned ? model.training_context() : std::numeric_limits<int>::max();
+}
 
 }  // namespace
 
@@ -34,9 +53,10 @@ struct Context::Engine {
   }
 
   int thread_count = 0;
-  GraphCensus* census = nullptr;                   // of the context whose turn it is
-  const PlanRun* turn = nullptr;                   // and its plan
-  std::map<std::string, bool, std::less<>> taken;  // whether the plan names a multiplication
+  int positions = std::numeric_limits<int>::max();  // that the model has
+  GraphCensus* census = nullptr;                    // of the context whose turn it is
+  const PlanRun* turn = nullptr;                    // and its plan
+  std::map<std::string, bool, std::less<>> taken;   // whether the plan names a multiplication
   std::unique_ptr<ggml_threadpool, Deleter> threads;
   std::unique_ptr<llama_context, Deleter> context;
 };
@@ -61,6 +81,7 @@ Context::Context(const Model& model, const Plan& plan, const ContextOptions& opt
     : Context(std::make_shared<Engine>(), model, plan) {
   options.check();
   engine_->thread_count = options.threads;
+  engine_->positions = learned_positions(model);
   llama_context_params params = llama_context_default_params();
   params.n_ctx = static_cast<uint32_t>(options.context);
   params.n_batch = params.n_ctx;
@@ -142,6 +163,10 @@ void Context::decode(std::span<const Token> tokens, int outputs) {
 
   if (position_ > 0 && engine_->turn != run_.get()) {
     throw Error("a context went on without clear() after a sibling's turn", Blame::environment);
+  }
+  if (count > engine_->positions - position_) {
+    throw Error(model_->path() + ": has learned " + std::to_string(engine_->positions) +
+                " positions; give a context of no more tokens");
   }
   clear_engine_error();
   clear_backend_error();

@@ -83,13 +83,17 @@ SweepSpec read_sweep_file(const std::string& path) {
     spec.sources.push_back(std::move(source));
   }
   for (const Section& section : top.sections("task")) {
-    section.allow({"name", "task", "path", "context", "limit", "max_tokens"});
+    section.allow({"name", "task", "path", "seed", "context", "limit", "max_tokens"});
     SweepSource source;
     source.task = section.text("task", true);
-    if (source.task.starts_with("arithmetic/")) {
-      throw section.wrong("task", "names questions without a file: use napier tasks");
+    const bool made = source.is_made();
+    if (section.has(made ? "path" : "seed")) {
+      throw made
+          ? section.wrong("path", "is not read: the questions of " + source.task + " are made")
+          : section.wrong("seed", "is of arithmetic/... tasks alone");
     }
-    source.path = from_here(section.text("path", true));
+    source.path =
+        made ? std::to_string(section.number("seed", 0)) : from_here(section.text("path", true));
     source.name = source_name(section, source.task);
     source.context = section.number("context", 0);
     source.limit = section.number("limit", 0);

@@ -248,7 +248,9 @@ std::string league_json(std::span<const League> leagues) {
     Json results = Json::array();
     for (const size_t i : ranking(league)) {
       const Entrant& entrant = league.entrants[i];
-      const Arithmetic arithmetic = parse_arithmetic(entrant.subject.name);
+      const auto& rules = entrant.subject.plan.rules;
+      const auto weights = std::find_if(
+          rules.begin(), rules.end(), [](const Rule& rule) { return rule.pattern == "*.weight"; });
       Json entry = {{"arith", entrant.subject.name},
                     {"written", entrant.written},
                     {"kernel", weights == rules.end()

@@ -164,9 +164,7 @@ std::string text_table_html(const SweepResults& results, size_t model, size_t so
 }
 
 std::string task_table_html(const SweepResults& results, size_t model, size_t source) {
-  const bool choice = !std::isnan(results.value(model, source, 0, "acc"));
-  const std::string first = choice ? "acc" : "strict";
-  const std::string second = choice ? "acc_norm" : "flexible";
+  const auto [first, second] = results.measures(model, source);
   std::vector<std::vector<Cell>> rows;
   for (size_t s = 0; s < results.subjects.size(); ++s) {
     const auto of = [&](const std::string& metric) {
@@ -230,8 +228,7 @@ std::vector<Plot> plots_of(const SweepResults& results, size_t model, size_t sou
     return results.value(model, source, s, metric);
   };
   if (!results.sources[source].detail.empty()) {
-    const bool choice = !std::isnan(of(0, "acc"));
-    const std::string measure = choice ? "acc" : "strict";
+    const std::string measure = results.measures(model, source)[0];
     IntervalPlot accuracy{"Accuracy, with 95 % intervals", measure + ", %", {}};
     for (size_t s = 0; s < results.subjects.size(); ++s) {
       accuracy.rows.push_back({results.subjects[s].name, 100 * of(s, measure.c_str()),
@@ -308,7 +305,8 @@ std::string sweep_file_text(const SweepResults& results) {
   for (const SweepSource& source : results.source_settings) {
     text +=
         source.task.empty() ? "\n[[text]]\n" : "\n[[task]]\ntask = " + quoted(source.task) + "\n";
-    text += "name = " + quoted(source.name) + "\npath = " + quoted(source.path) +
+    text += "name = " + quoted(source.name) +
+            (source.is_made() ? "\nseed = " + source.path : "\npath = " + quoted(source.path)) +
             fmt::format("\ncontext = {}\nlimit = {}\n", source.context, source.limit);
     if (!source.jsonl.empty()) text += "jsonl = " + quoted(source.jsonl) + "\n";
     if (!source.separator.empty()) text += "separator = " + quoted(source.separator) + "\n";

@@ -38,9 +38,7 @@ Rows text_rows(const SweepResults& results, size_t model, size_t source) {
 }
 
 Rows task_rows(const SweepResults& results, size_t model, size_t source) {
-  const bool choice = !std::isnan(results.value(model, source, 0, "acc"));
-  const std::string first = choice ? "acc" : "strict";
-  const std::string second = choice ? "acc_norm" : "flexible";
+  const auto [first, second] = results.measures(model, source);
   Rows rows = {{"arithmetic", first + " %", "+-", second + " %", "+-", "changed", "lost", "gained",
                 "McNemar p"}};
   for (size_t subject = 0; subject < results.subjects.size(); ++subject) {

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "eval/length_groups.hpp"
 #include "report/csv.hpp"
 #include "report/json.hpp"
 #include "report/text_table.hpp"
@@ -30,6 +31,24 @@ Json answer_json(const TaskEvaluation& evaluation, const Answer& answer) {
   return json;
 }
 
+Json group_json(const TaskEvaluation& evaluation, const LengthGroup& group) {
+  Json json = {{"shortest", group.shortest},
+               {"longest", group.longest},
+               {"questions", group.questions},
+               {"exact", estimate_json(group.exact)},
+               {"result", estimate_json(group.result)}};
+  if (evaluation.grading->notation != Notation::none) {
+    json["digit_match"] = estimate_json(group.digit_match);
+    json["dlength"] = estimate_json(group.dlength);
+  }
+  for (size_t i = 0; i < group.within.size(); ++i) {
+    json["within"].push_back({{"tolerance", evaluation.grading->tolerances[i]},
+                              {"share", estimate_json(group.within[i])}});
+  }
+  if (!group.places.empty()) json["places"] = group.places;
+  return json;
+}
+
 Json result_json(const TaskEvaluation& evaluation, const TaskResult& result) {
   Json measures = Json::object();
   for (size_t m = 0; m < 2; ++m) {
@@ -43,14 +62,70 @@ Json result_json(const TaskEvaluation& evaluation, const TaskResult& result) {
   }
   Json answers = Json::array();
   for (const Answer& answer : result.answers) answers.push_back(answer_json(evaluation, answer));
-  return {{"arith", result.arith},
-          {"plan", result.plan},
-          {"coverage", result.coverage},
-          {"measures", std::move(measures)},
-          {"answers", std::move(answers)}};
+  Json json = {{"arith", result.arith},
+               {"plan", result.plan},
+               {"coverage", result.coverage},
+               {"measures", std::move(measures)},
+               {"answers", std::move(answers)}};
+  if (evaluation.grading) {
+    Json groups = Json::array();
+    for (const LengthGroup& group : by_length(evaluation, result)) {
+      groups.push_back(group_json(evaluation, group));
+    }
+    json["by_length"] = std::move(groups);  // all answers first
+  }
+  return json;
+}
+
+bool has_digits(const TaskEvaluation& evaluation) {
+  return evaluation.grading && evaluation.grading->notation != Notation::none;
+}
+
+std::string length_text(const LengthGroup& group) {
+  return group.shortest == group.longest ? std::to_string(group.shortest)
+                                         : fmt::format("{}-{}", group.shortest, group.longest);
+}
+
+std::string share_cell(const Estimate& e) {
+  return fmt::format("{:.2f} +- {:.2f} %", 100 * e.mean, 100 * e.error);
+}
+
+// Of each arithmetic, by length.
+std::string length_table(const TaskEvaluation& evaluation) {
+  const bool digits = has_digits(evaluation);
+  std::vector<std::string> columns = {"arithmetic", "length", "questions", evaluation.measures[0],
+                                      evaluation.measures[1]};
+  if (digits) columns.insert(columns.end(), {"digit match", "dlength"});
+  for (const double tolerance : evaluation.grading->tolerances) {
+    columns.push_back(fmt::format("within {}", tolerance));
+  }
+  TextTable table(columns);
+  const auto add = [&](const TaskResult& result, const std::string& name) {
+    for (const LengthGroup& group : by_length(evaluation, result)) {
+      std::vector<std::string> cells = {name, length_text(group), std::to_string(group.questions),
+                                        share_cell(group.exact), share_cell(group.result)};
+      if (digits) {
+        cells.push_back(share_cell(group.digit_match));
+        cells.push_back(fmt::format("{:.2f} +- {:.2f}", group.dlength.mean, group.dlength.error));
+      }
+      for (const Estimate& share : group.within) cells.push_back(share_cell(share));
+      table.add(cells);
+    }
+  };
+  add(evaluation.reference, "f32 (reference)");
+  for (const TaskResult& result : evaluation.results) add(result, result.arith);
+  return table.text() + "\n";
 }
 
 }  // namespace
+
+std::string sample_line(std::string_view task, const Sample& sample) {
+  const Json json = {{"task", task},
+                     {"prompt", sample.prompt},
+                     {"answer", sample.answer},
+                     {"length", sample.length}};
+  return json.dump() + "\n";
+}
 
 std::string task_table(std::span<const TaskEvaluation> evaluations) {
   std::string text;
@@ -61,23 +136,23 @@ std::string task_table(std::span<const TaskEvaluation> evaluations) {
                      "lost", "gained", "p"});
     const auto add = [&](const TaskResult& result, const std::string& name) {
       const Flips flips = flips_between(evaluation.reference, result, 0);
-      const auto cell = [](const Estimate& e) {
-        return fmt::format("{:.2f} +- {:.2f} %", 100 * e.mean, 100 * e.error);
-      };
-      table.add({name, cell(result.accuracy[0]), cell(result.accuracy[1]),
+      table.add({name, share_cell(result.accuracy[0]), share_cell(result.accuracy[1]),
                  std::to_string(flips.changed), std::to_string(flips.lost.size()),
                  std::to_string(flips.gained.size()), fmt::format("{:.3f}", flips.p)});
     };
     add(evaluation.reference, "f32 (reference)");
     for (const TaskResult& result : evaluation.results) add(result, result.arith);
     text += table.text() + "\n";
+    if (evaluation.grading) text += length_table(evaluation);
   }
   text +=
       "Accuracy +- its standard error. acc: the likeliest choice; acc_norm: by log-likelihood a\n"
       "character. strict, flexible: after \"The answer is\", or the last number. exact, result: "
       "all\n"
-      "of the answer, or its last line. Changed: answers other than the reference's by the first\n"
-      "measure; lost, gained: only the reference, or only this one, is right; p: McNemar's exact\n"
+      "of the answer, or its last part. Digit match: the share of the result's digits at their\n"
+      "place; dlength: digits too many or too few. Changed: answers other than the reference's by\n"
+      "the first measure; lost, gained: only the reference, or only this one, is right; p: "
+      "McNemar's exact\n"
       "test of lost against gained. Every answer: --json.\n";
   return text;
 }
@@ -104,7 +179,8 @@ std::string task_json(std::span<const TaskEvaluation> evaluations) {
 
 std::string task_csv(std::span<const TaskEvaluation> evaluations) {
   std::string text =
-      "model,task,arith,measure,questions,mean,error,low,high,changed,lost,gained,mcnemar_p\n";
+      "model,task,arith,measure,questions,mean,error,low,high,changed,lost,gained,mcnemar_p,"
+      "length\n";
   for (const TaskEvaluation& evaluation : evaluations) {
     const auto add = [&](const TaskResult& result) {
       for (size_t m = 0; m < 2; ++m) {
@@ -112,7 +188,19 @@ std::string task_csv(std::span<const TaskEvaluation> evaluations) {
         const Flips flips = flips_between(evaluation.reference, result, m);
         text += csv_row(evaluation.model, evaluation.task, result.arith, evaluation.measures[m],
                         result.answers.size(), e.mean, e.error, e.low, e.high, flips.changed,
-                        flips.lost.size(), flips.gained.size(), flips.p);
+                        flips.lost.size(), flips.gained.size(), flips.p, "");
+      }
+      // Of workloads, by length too; all lengths together come first.
+      for (const LengthGroup& group : by_length(evaluation, result)) {
+        const auto row = [&](const char* measure, const Estimate& e) {
+          text += csv_row(evaluation.model, evaluation.task, result.arith, measure, group.questions,
+                          e.mean, e.error, e.low, e.high, "", "", "", "", length_text(group));
+        };
+        row("exact", group.exact);
+        row("result", group.result);
+        if (!has_digits(evaluation)) continue;
+        row("digit_match", group.digit_match);
+        row("dlength", group.dlength);
       }
     };
     add(evaluation.reference);

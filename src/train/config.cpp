@@ -48,13 +48,15 @@ void read_model(const Section& model, const std::filesystem::path& folder, Train
   shape.heads = model.number("heads", 0);
   shape.key_heads = model.number("kv_heads", shape.heads);
   shape.width = model.number("width", 0);
-  shape.feed_forward = static_cast<FeedForward>(model.choice("feed_forward", {"swiglu", "relu2"}));
+  shape.feed_forward =
+      static_cast<FeedForward>(model.choice("feed_forward", {"swiglu", "relu2", "gelu"}));
   // As many parameters as a plain feed-forward part of 4 times the width, in eights.
   const int plain =
       shape.feed_forward == FeedForward::swiglu ? shape.width * 8 / 3 : shape.width * 4;
   shape.hidden = model.number("hidden", (plain + 7) / 8 * 8);
   shape.tied = model.flag("tied", true);
-  shape.rope = model.choice("positions", {"rope", "none"}) == 0;
+  shape.positions = static_cast<Positions>(model.choice("positions", {"rope", "learned", "none"}));
+  if (shape.is_gpt() && !model.has("positions")) shape.positions = Positions::learned;
   shape.rope_base = static_cast<float>(model.real("rope_base", 10000, 1, 1e9));
   shape.check(model.where());
 }
@@ -68,7 +70,12 @@ void read_data(const Section& data, const std::filesystem::path& folder, TrainCo
   config.workload = data.text("task");
   config.samples = data.number("samples", 10000);
   if (config.samples == 0) throw data.wrong("samples", "must be at least 1");
-  config.tokenizer = static_cast<Tokenizer>(data.choice("tokenizer", {"characters", "bytes"}));
+  if (data.text("tokenizer").ends_with(".model")) {
+    config.tokenizer = Tokenizer::sentencepiece;
+    config.vocabulary = (folder / data.text("tokenizer")).lexically_normal().string();
+  } else {
+    config.tokenizer = static_cast<Tokenizer>(data.choice("tokenizer", {"characters", "bytes"}));
+  }
   if (!config.from.empty() && data.has("tokenizer")) {
     throw data.wrong("tokenizer", "is decided by the model of 'from'; leave it out");
   }

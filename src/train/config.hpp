@@ -9,7 +9,7 @@
 
 namespace napier {
 
-enum class Tokenizer : uint8_t { characters, bytes };
+enum class Tokenizer : uint8_t { characters, bytes, sentencepiece };
 
 struct TrainConfig {
   std::string path;     // of the file
@@ -22,12 +22,13 @@ struct TrainConfig {
   std::string from;
   TransformerShape shape;
 
-  // A text file, or samples of a workload (eval/arithmetic_workload.hpp), end to end.
+  // A text file, or samples of a workload (eval/workload.hpp), end to end.
   std::string text;
   std::string workload;
   int samples = 0;
   Tokenizer tokenizer = Tokenizer::characters;
-  double validation = 0;  // the share of the text, at its end, that is not trained on
+  std::string vocabulary;  // SentencePiece's file
+  double validation = 0;   // the share of the text, at its end, that is not trained on
 
   TrainerOptions options;
   int steps = 0;

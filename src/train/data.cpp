@@ -30,6 +30,16 @@ std::string data_text(const TrainConfig& config) {
   return text;
 }
 
+Vocabulary vocabulary_of(const TrainConfig& config, const std::string& text,
+                         const std::string& where) {
+  switch (config.tokenizer) {
+    case Tokenizer::bytes: return Vocabulary::of_bytes();
+    case Tokenizer::sentencepiece:
+      return Vocabulary::of_pieces(read_sentencepiece(config.vocabulary));
+    default: return Vocabulary::of_characters(text, where);
+  }
+}
+
 // llama.cpp, which aborts on some broken files, tries the file in a process of its own.
 void probe(const std::string& path, const std::string& text) {
   check_gguf_header(path);
@@ -45,9 +55,7 @@ TrainData read_train_data(TrainConfig& config) {
   const std::string text = data_text(config);
   const std::string where = config.text.empty() ? "task " + config.workload : config.text;
   if (config.from.empty()) {
-    const Vocabulary vocabulary = config.tokenizer == Tokenizer::bytes
-                                      ? Vocabulary::of_bytes()
-                                      : Vocabulary::of_characters(text, where);
+    const Vocabulary vocabulary = vocabulary_of(config, text, where);
     config.shape.vocabulary = vocabulary.size();
     data.training = vocabulary.tokenise(text, where);
     data.description = describe_model(config.shape, config.name);
@@ -56,6 +64,11 @@ TrainData read_train_data(TrainConfig& config) {
     probe(config.from, text);
     ModelStart start = read_model_start(config.from);
     const int context = config.shape.context == 0 ? start.shape.context : config.shape.context;
+    if (start.shape.positions == Positions::learned && context != start.shape.context) {
+      throw Error(config.path + ": key 'context' is " + std::to_string(context) + ", but " +
+                  config.from + " has learned " + std::to_string(start.shape.context) +
+                  " positions; leave it out");
+    }
     config.shape = start.shape;
     config.shape.context = context;
     config.shape.check(config.from);

@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstring>
 #include <functional>
+#include <map>
 #include <set>
 
 #include "model/gguf_file.hpp"
@@ -145,6 +146,10 @@ void read_values(const LoadedFile& from, const std::string& path, const std::str
   }
 }
 
+const char* epsilon_key(const TransformerShape& shape) {
+  return shape.is_gpt() ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon";
+}
+
 }  // namespace
 
 void GgufDeleter::operator()(gguf_context* file) const { gguf_free(file); }
@@ -164,11 +169,11 @@ GgufPointer describe_model(const TransformerShape& shape, const std::string& nam
   number("feed_forward_length", shape.hidden);
   number("attention.head_count", shape.heads);
   number("attention.head_count_kv", shape.key_heads);
+  gguf_set_val_f32(file.get(), (architecture + "." + epsilon_key(shape)).c_str(), shape.epsilon);
+  if (shape.is_gpt()) return file;
   number("rope.dimension_count", shape.head_width());
-  gguf_set_val_f32(file.get(), (architecture + ".attention.layer_norm_rms_epsilon").c_str(),
-                   shape.epsilon);
   gguf_set_val_f32(file.get(), (architecture + ".rope.freq_base").c_str(), shape.rope_base);
-  if (!shape.rope) {
+  if (shape.positions == Positions::none) {
     // llama.cpp has no llama without rotary positions: angles scaled down to nothing are the same.
     gguf_set_val_str(file.get(), (architecture + ".rope.scaling.type").c_str(), "linear");
     gguf_set_val_f32(file.get(), (architecture + ".rope.scaling.factor").c_str(), 1e30f);
@@ -251,9 +256,13 @@ ModelStart read_model_start(const std::string& path) {
   LoadedFile from = load(path, false);
   gguf_context* file = from.file.get();
   const std::string architecture = text_at(file, "general.architecture");
-  if (architecture != "llama" && architecture != "arcee") {
+  const std::map<std::string, FeedForward> known_kinds = {{"llama", FeedForward::swiglu},
+                                                          {"arcee", FeedForward::squared_relu},
+                                                          {"mpt", FeedForward::gelu}};
+  const auto kind = known_kinds.find(architecture);
+  if (kind == known_kinds.end()) {
     throw Error(path + ": is a model of architecture '" + architecture +
-                "'; llama and arcee can be trained");
+                "'; llama, arcee and mpt can be trained");
   }
   const auto number = [&](const char* key, double otherwise) {
     return number_at(file, path, architecture + "." + key, otherwise);
@@ -264,27 +273,37 @@ ModelStart read_model_start(const std::string& path) {
   const double none = std::nan("");
   ModelStart start;
   TransformerShape& shape = start.shape;
-  shape.feed_forward = architecture == "llama" ? FeedForward::swiglu : FeedForward::squared_relu;
+  shape.feed_forward = kind->second;
   shape.context = whole("context_length", none);
   shape.width = whole("embedding_length", none);
   shape.layers = whole("block_count", none);
   shape.hidden = whole("feed_forward_length", none);
   shape.heads = whole("attention.head_count", none);
   shape.key_heads = whole("attention.head_count_kv", shape.heads);
-  shape.epsilon = static_cast<float>(number("attention.layer_norm_rms_epsilon", none));
+  shape.epsilon = static_cast<float>(number(epsilon_key(shape), none));
   shape.rope_base = static_cast<float>(number("rope.freq_base", 10000));
   shape.tied = gguf_find_tensor(file, "output.weight") < 0;
+  if (shape.is_gpt()) {
+    for (const char* key : {"attention.clamp_kqv", "attention.max_alibi_bias"}) {
+      if (number(key, 0) != 0) throw Error(path + ": has " + key + ", which is not trained");
+    }
+    const bool has_positions = gguf_find_tensor(file, "position_embd.weight") >= 0;
+    shape.positions = has_positions ? Positions::learned : Positions::none;
+  }
   shape.check(path);
   const ggml_tensor* embedding = ggml_get_tensor(from.tensors.get(), "token_embd.weight");
   if (!embedding) throw Error(path + ": has no tensor token_embd.weight");
   shape.vocabulary = static_cast<int>(embedding->ne[1]);
-  if (whole("rope.dimension_count", shape.head_width()) != shape.head_width()) {
-    throw Error(path + ": rotary positions turn a part of each head alone, which is not trained");
-  }
-  const double factor = number("rope.scaling.factor", 1);
-  shape.rope = factor != double{1e30f};
-  if (shape.rope && factor != 1) {
-    throw Error(path + ": its rotary positions are scaled, which is not trained");
+  if (!shape.is_gpt()) {
+    if (whole("rope.dimension_count", shape.head_width()) != shape.head_width()) {
+      throw Error(path + ": rotary positions turn a part of each head alone, which is not trained");
+    }
+    const double factor = number("rope.scaling.factor", 1);
+    if (factor == double{1e30f}) {
+      shape.positions = Positions::none;
+    } else if (factor != 1) {
+      throw Error(path + ": its rotary positions are scaled, which is not trained");
+    }
   }
   std::set<std::string> known;
   for (const ParameterShape& parameter : parameter_shapes(shape)) known.insert(parameter.name);

@@ -54,6 +54,58 @@ float cross_entropy(const float* logits, int64_t count, int32_t target, float sc
   return static_cast<float>(std::log(sum) - (double{logits[target]} - largest));
 }
 
+// The gradient with respect to x of (x - mean) / deviation, of one row.
+void layer_norm_back(const float* x, const float* gradient, int64_t count, float epsilon,
+                     float* to) {
+  double sum = 0, square_sum = 0;
+  for (int64_t i = 0; i < count; ++i) sum += x[i];
+  const double mean = sum / static_cast<double>(count);
+  for (int64_t i = 0; i < count; ++i) square_sum += (x[i] - mean) * (x[i] - mean);
+  const double scale = 1 / std::sqrt(square_sum / static_cast<double>(count) + epsilon);
+  double gradient_sum = 0, product_sum = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    gradient_sum += gradient[i];
+    product_sum += gradient[i] * (x[i] - mean) * scale;
+  }
+  gradient_sum /= static_cast<double>(count);
+  product_sum /= static_cast<double>(count);
+  for (int64_t i = 0; i < count; ++i) {
+    const double normal = (x[i] - mean) * scale;
+    to[i] = static_cast<float>(scale * (gradient[i] - gradient_sum - normal * product_sum));
+  }
+}
+
+constexpr float k_gelu_scale = 0.79788456080286535588f;  // sqrt(2 / pi)
+constexpr float k_gelu_cube = 0.044715f;
+
+float gelu_of(float x) {
+  return 0.5f * x * (1 + std::tanh(k_gelu_scale * x * (1 + k_gelu_cube * x * x)));
+}
+
+float gelu_slope(float x) {
+  const float square = k_gelu_cube * x * x;
+  const float tangent = std::tanh(k_gelu_scale * x * (1 + square));
+  return 0.5f * (1 + tangent) +
+         0.5f * x * (1 - tangent * tangent) * k_gelu_scale * (1 + 3 * square);
+}
+
+// Each element of the result from those of the arguments at its place.
+template <class Function>
+ggml_tensor* elementwise(ggml_context* context, std::initializer_list<ggml_tensor*> of, Function) {
+  std::vector<ggml_tensor*> arguments(of);
+  const ggml_tensor* x = arguments[0];
+  return ggml_custom_4d(
+      context, GGML_TYPE_F32, x->ne[0], x->ne[1], x->ne[2], x->ne[3], arguments.data(),
+      static_cast<int>(arguments.size()),
+      [](ggml_tensor* out, int ith, int nth, void*) {
+        const auto [begin, end] = share(ggml_nelements(out), ith, nth);
+        for (int64_t i = begin; i < end; ++i) Function()(out, i);
+      },
+      GGML_N_TASKS_MAX, nullptr);
+}
+
+float* elements(const ggml_tensor* tensor) { return static_cast<float*>(tensor->data); }
+
 }  // namespace
 
 ggml_tensor* Tape::record(ggml_tensor* result, std::initializer_list<ggml_tensor*> sources,
@@ -130,6 +182,38 @@ ggml_tensor* Tape::rms_norm(ggml_tensor* x, ggml_tensor* weight, float epsilon) 
   });
 }
 
+ggml_tensor* Tape::add_to_each(ggml_tensor* a, ggml_tensor* b) {
+  return record(ggml_add(context_, a, b), {a, b}, [=, this](ggml_tensor* gradient) {
+    flow(a, gradient);
+    if (wants(b)) flow(b, ggml_repeat_back(context_, gradient, b));
+  });
+}
+
+ggml_tensor* Tape::layer_norm(ggml_tensor* x, ggml_tensor* weight, float epsilon) {
+  ggml_tensor* normal = ggml_norm(context_, x, epsilon);
+  NormSite& site = norms_.emplace_back(epsilon);
+  return record(
+      ggml_mul(context_, normal, weight), {x, weight}, [=, this, &site](ggml_tensor* gradient) {
+        if (wants(weight)) {
+          flow(weight, ggml_repeat_back(context_, ggml_mul(context_, normal, gradient), weight));
+        }
+        ggml_tensor* arguments[] = {x, ggml_mul(context_, gradient, weight)};
+        flow(x, ggml_custom_4d(
+                    context_, GGML_TYPE_F32, x->ne[0], x->ne[1], x->ne[2], x->ne[3], arguments, 2,
+                    [](ggml_tensor* out, int ith, int nth, void* data) {
+                      const int64_t count = out->ne[0];
+                      const auto [begin, end] = share(ggml_nrows(out), ith, nth);
+                      for (int64_t row = begin; row < end; ++row) {
+                        layer_norm_back(elements(out->src[0]) + row * count,
+                                        elements(out->src[1]) + row * count, count,
+                                        static_cast<const NormSite*>(data)->epsilon,
+                                        elements(out) + row * count);
+                      }
+                    },
+                    GGML_N_TASKS_MAX, &site));
+      });
+}
+
 ggml_tensor* Tape::rope(ggml_tensor* x, ggml_tensor* positions, float base) {
   const int width = static_cast<int>(x->ne[0]);
   ggml_tensor* out = ggml_rope_ext(context_, x, positions, nullptr, width, GGML_ROPE_TYPE_NORMAL, 0,
@@ -159,6 +243,27 @@ ggml_tensor* Tape::squared_relu(ggml_tensor* x) {
   ggml_tensor* positive = ggml_relu(context_, x);
   return record(ggml_sqr(context_, positive), {x}, [=, this](ggml_tensor* gradient) {
     flow(x, ggml_scale(context_, ggml_mul(context_, positive, gradient), 2));
+  });
+}
+
+ggml_tensor* Tape::gelu(ggml_tensor* x) {
+  ggml_tensor* out = elementwise(context_, {x}, [](ggml_tensor* to, int64_t i) {
+    elements(to)[i] = gelu_of(elements(to->src[0])[i]);
+  });
+  return record(out, {x}, [=, this](ggml_tensor* gradient) {
+    flow(x, elementwise(context_, {x, dense(gradient)}, [](ggml_tensor* to, int64_t i) {
+           elements(to)[i] = gelu_slope(elements(to->src[0])[i]) * elements(to->src[1])[i];
+         }));
+  });
+}
+
+ggml_tensor* Tape::columns(ggml_tensor* x, int64_t first, int64_t count) {
+  ggml_tensor* out = ggml_cont(context_, ggml_view_2d(context_, x, count, x->ne[1], x->nb[1],
+                                                      static_cast<size_t>(first) * sizeof(float)));
+  const auto before = static_cast<int>(first);
+  const auto after = static_cast<int>(x->ne[0] - first - count);
+  return record(out, {x}, [=, this](ggml_tensor* gradient) {
+    flow(x, ggml_pad_ext(context_, dense(gradient), before, after, 0, 0, 0, 0, 0, 0));
   });
 }
 

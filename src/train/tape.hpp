@@ -46,12 +46,19 @@ class Tape {
   ggml_tensor* multiply(ggml_tensor* w, ggml_tensor* x, const std::string& name = {});
   ggml_tensor* add(ggml_tensor* a, ggml_tensor* b);
   ggml_tensor* rows(ggml_tensor* table, ggml_tensor* ids);
+  // `a` and, for each of its matrices, `b`.
+  ggml_tensor* add_to_each(ggml_tensor* a, ggml_tensor* b);
   ggml_tensor* rms_norm(ggml_tensor* x, ggml_tensor* weight, float epsilon);
+  ggml_tensor* layer_norm(ggml_tensor* x, ggml_tensor* weight, float epsilon);
   ggml_tensor* rope(ggml_tensor* x, ggml_tensor* positions, float base);
   ggml_tensor* soft_max(ggml_tensor* x, ggml_tensor* mask, float scale);
   ggml_tensor* swiglu(ggml_tensor* gate, ggml_tensor* up);
   ggml_tensor* squared_relu(ggml_tensor* x);
+  // 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))): exact, where ggml's looks it up in a table.
+  ggml_tensor* gelu(ggml_tensor* x);
   ggml_tensor* reshape(ggml_tensor* x, int64_t ne0, int64_t ne1, int64_t ne2 = 1, int64_t ne3 = 1);
+  // Columns [first, first + count) of a matrix.
+  ggml_tensor* columns(ggml_tensor* x, int64_t first, int64_t count);
   // Axis i of x becomes axis axes[i] of the result, which is a view unless `dense`.
   ggml_tensor* permute(ggml_tensor* x, const int (&axes)[4], bool dense);
   // Zeroes elements with this probability and divides the others by what is left of 1.
@@ -68,6 +75,7 @@ class Tape {
  private:
   struct DropoutSite;
   struct LossSite;
+  struct NormSite;
 
   bool wants(const ggml_tensor* tensor) const { return wanted_.count(tensor) != 0; }
   // Registers how the gradient of `result` flows to `sources`.
@@ -93,6 +101,10 @@ class Tape {
   struct LossSite {
     StepState* state;
   };
+  struct NormSite {
+    float epsilon;
+  };
+  std::deque<NormSite> norms_;
   std::deque<DropoutSite> dropouts_;
   LossSite loss_{};
 };

@@ -57,6 +57,14 @@ Plan joined_plan(const TrainerOptions& options) {
   return plan;
 }
 
+// A graph with its tape and the memory of its results.
+struct Graph {
+  ggml_context_ptr context;
+  std::unique_ptr<Tape> tape;
+  ggml_cgraph* nodes = nullptr;
+  ggml_backend_sched_ptr scheduler;
+};
+
 constexpr int64_t k_piece = 1 << 16;  // of an array, for sums that do not depend on threads
 
 }  // namespace
@@ -64,9 +72,9 @@ constexpr int64_t k_piece = 1 << 16;  // of an array, for sums that do not depen
 struct Trainer::Engine {
   Engine(const TransformerShape& shape, const TrainerOptions& options);
 
-  void build_pass();
+  Graph build_graph(bool with_gradients);
   void build_update();
-  void compute_pass(std::span<const int32_t> tokens, std::span<const int32_t> targets);
+  void compute(Graph& graph, std::span<const int32_t> tokens, std::span<const int32_t> targets);
   void check_rules() const;
   void activate();
   double gradient_square_sum(const TrainedTensor& parameter) const;
@@ -90,11 +98,10 @@ struct Trainer::Engine {
   TrainerState state;
 
   StepState step_state;
-  std::unique_ptr<Tape> tape;
-  ggml_context_ptr pass_context, update_context;
-  ggml_cgraph* pass = nullptr;
+  Graph pass;                    // forward and backward
+  std::optional<Graph> forward;  // alone, of the loss; built when it is first asked for
+  ggml_context_ptr update_context;
   ggml_cgraph* update = nullptr;
-  ggml_backend_sched_ptr scheduler;
 };
 
 Trainer::Engine::Engine(const TransformerShape& shape, const TrainerOptions& options)
@@ -157,7 +164,7 @@ Trainer::Engine::Engine(const TransformerShape& shape, const TrainerOptions& opt
     }
   }
   state.loss_scale = options.loss_scaling.scale;
-  build_pass();
+  pass = build_graph(true);
   build_update();
   check_rules();
 }
@@ -169,29 +176,36 @@ void Trainer::Engine::activate() {
   set_active_plan(run);
 }
 
-void Trainer::Engine::build_pass() {
+Graph Trainer::Engine::build_graph(bool with_gradients) {
   const size_t size = graph_size(shape);
-  pass_context = make_context(size);
-  tape = std::make_unique<Tape>(pass_context.get(), step_state, options.rule);
-  for (const auto& [name, weight] : weights) tape->want_gradient(weight);
-  ggml_tensor* logits = build_transformer(*tape, shape, weights, inputs, options.dropout);
-  tape->differentiate_cross_entropy(logits, targets);
-  pass = ggml_new_graph_custom(pass_context.get(), size, false);
+  Graph graph;
+  graph.context = make_context(size);
+  ggml_context* context = graph.context.get();
+  graph.tape = std::make_unique<Tape>(context, step_state, options.rule);
+  Tape& tape = *graph.tape;
+  if (with_gradients) {
+    for (const auto& [name, weight] : weights) tape.want_gradient(weight);
+  }
+  ggml_tensor* logits = build_transformer(tape, shape, weights, inputs, options.dropout);
+  tape.differentiate_cross_entropy(logits, targets);
+  graph.nodes = ggml_new_graph_custom(context, size, false);
+  if (!with_gradients) ggml_build_forward_expand(graph.nodes, tape.gradient(logits));
   for (const TrainedTensor& parameter : parameters) {
-    ggml_tensor* gradient = tape->gradient(weights[parameter.shape.name]);
-    ggml_tensor* sum =
-        ggml_add_inplace(pass_context.get(), gradients[parameter.shape.name], gradient);
-    ggml_build_forward_expand(pass, sum);
+    if (!with_gradients) break;
+    ggml_tensor* gradient = tape.gradient(weights[parameter.shape.name]);
+    ggml_build_forward_expand(graph.nodes,
+                              ggml_add_inplace(context, gradients[parameter.shape.name], gradient));
   }
   ggml_backend_t backends[] = {napier.get(), cpu.get()};
-  scheduler.reset(ggml_backend_sched_new(backends, nullptr, 2, size, false, true));
+  graph.scheduler.reset(ggml_backend_sched_new(backends, nullptr, 2, size, false, true));
   activate();
-  if (!scheduler || !ggml_backend_sched_alloc_graph(scheduler.get(), pass)) {
+  if (!graph.scheduler || !ggml_backend_sched_alloc_graph(graph.scheduler.get(), graph.nodes)) {
     throw Error(
         "memory ran out for the activations: take fewer sequences a pass ('batch'; "
         "'passes' makes up for it)",
         Blame::environment);
   }
+  return graph;
 }
 
 void Trainer::Engine::build_update() {
@@ -218,13 +232,14 @@ void Trainer::Engine::check_rules() const {
   }
 }
 
-void Trainer::Engine::compute_pass(std::span<const int32_t> tokens,
-                                   std::span<const int32_t> wanted) {
+void Trainer::Engine::compute(Graph& graph, std::span<const int32_t> tokens,
+                              std::span<const int32_t> wanted) {
   std::memcpy(inputs.tokens->data, tokens.data(), tokens.size_bytes());
   std::memcpy(targets->data, wanted.data(), wanted.size_bytes());
+  run->draw_anew(step_state.training ? step_state.seed : 0);
   activate();
   clear_backend_error();
-  if (ggml_backend_sched_graph_compute(scheduler.get(), pass) != GGML_STATUS_SUCCESS) {
+  if (ggml_backend_sched_graph_compute(graph.scheduler.get(), graph.nodes) != GGML_STATUS_SUCCESS) {
     const std::string why = last_backend_error();
     throw Error(why.empty() ? "memory ran out in a step" : why);
   }
@@ -257,9 +272,9 @@ std::string Trainer::Engine::first_without_finite() {
     if (!finite && name.empty()) name = node->name;  // other parts of the graph still run
     return finite;
   };
-  ggml_backend_sched_set_eval_callback(scheduler.get(), look, &found);
-  ggml_backend_sched_graph_compute(scheduler.get(), pass);
-  ggml_backend_sched_set_eval_callback(scheduler.get(), nullptr, nullptr);
+  ggml_backend_sched_set_eval_callback(pass.scheduler.get(), look, &found);
+  ggml_backend_sched_graph_compute(pass.scheduler.get(), pass.nodes);
+  ggml_backend_sched_set_eval_callback(pass.scheduler.get(), nullptr, nullptr);
   return found;
 }
 
@@ -273,9 +288,15 @@ TrainerState& Trainer::state() { return engine_->state; }
 const PlanRun& Trainer::run() const { return *engine_->run; }
 
 size_t Trainer::bytes() const {
-  return ggml_backend_buffer_get_size(engine_->state_buffer.get()) +
-         ggml_backend_sched_get_buffer_size(engine_->scheduler.get(), engine_->cpu.get()) +
-         ggml_backend_sched_get_buffer_size(engine_->scheduler.get(), engine_->napier.get());
+  size_t bytes = ggml_backend_buffer_get_size(engine_->state_buffer.get());
+  const auto add = [&](const Graph& graph) {
+    for (ggml_backend_t backend : {engine_->cpu.get(), engine_->napier.get()}) {
+      bytes += ggml_backend_sched_get_buffer_size(graph.scheduler.get(), backend);
+    }
+  };
+  add(engine_->pass);
+  if (engine_->forward) add(*engine_->forward);
+  return bytes;
 }
 
 void Trainer::initialise(uint64_t seed) {
@@ -317,7 +338,7 @@ StepResult Trainer::step(std::span<const int32_t> tokens, std::span<const int32_
     engine.step_state.seed = random_bits(seed, static_cast<uint64_t>(i));
     engine.step_state.training = true;
     engine.step_state.gradient_scale = mean * state.loss_scale;
-    engine.compute_pass(tokens.subspan(pass * i, pass), targets.subspan(pass * i, pass));
+    engine.compute(engine.pass, tokens.subspan(pass * i, pass), targets.subspan(pass * i, pass));
     for (const float value : engine.step_state.losses) loss += value;
     if (!std::isfinite(loss)) {
       const std::string tensor = engine.first_without_finite();
@@ -394,7 +415,8 @@ Trainer::Loss Trainer::loss(std::span<const int32_t> tokens, std::span<const int
   Engine& engine = *engine_;
   engine.step_state.training = false;
   engine.step_state.gradient_scale = 0;
-  engine.compute_pass(tokens, targets);
+  if (!engine.forward) engine.forward = engine.build_graph(false);
+  engine.compute(*engine.forward, tokens, targets);
   Loss loss;
   for (const float value : engine.step_state.losses) loss.sum += value;
   loss.count = std::count_if(targets.begin(), targets.end(), [](int t) { return t >= 0; });

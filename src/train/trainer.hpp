@@ -75,7 +75,8 @@ class Trainer {
   void initialise(uint64_t seed);
 
   // One step, from `passes * sequences` rows of `context` tokens, and the token that follows each
-  // (negative: not counted). `seed` decides what is dropped. Throws Error (Blame::environment)
+  // (negative: not counted). `seed` decides what is dropped, and
+  // how stochastic roundings fall. Throws Error (Blame::environment)
   // where the loss is no finite number: names step and tensor, and leaves the weights as they were.
   StepResult step(std::span<const int32_t> tokens, std::span<const int32_t> targets, double rate,
                   uint64_t seed);

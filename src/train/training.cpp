@@ -53,7 +53,6 @@ TrainRun train(TrainConfig config, const std::function<void(const TrainProgress&
   TrainRun run;
   for (const TrainedTensor& tensor : trainer.parameters()) run.parameters += tensor.values.size();
   run.tokens = data.training.size();
-  run.bytes = trainer.bytes();
   run.model = (fs::path(config.output) / "model.gguf").string();
   constexpr uint64_t k_weights = 1, k_places = 2, k_drops = 3;  // what a seed is for
   if (fs::exists(checkpoint)) {
@@ -111,6 +110,7 @@ TrainRun train(TrainConfig config, const std::function<void(const TrainProgress&
     }
   }
   write_model(run.model, data.description.get(), trainer);
+  run.bytes = trainer.bytes();
   run.kernels = coverage_text(trainer.run(), false);
   return run;
 }

@@ -1,4 +1,4 @@
-// The models that are trained: transformers that llama.cpp knows as "llama" or "arcee".
+// The models that are trained: transformers that llama.cpp knows as "llama", "arcee" or "mpt".
 #pragma once
 
 #include <ggml.h>
@@ -15,6 +15,13 @@ namespace napier {
 enum class FeedForward : uint8_t {
   swiglu,        // llama
   squared_relu,  // arcee
+  gelu,          // mpt: a GPT-2 without biases
+};
+
+enum class Positions : uint8_t {
+  rope,     // rotary; of llama and arcee
+  learned,  // an embedding; of mpt
+  none,
 };
 
 struct TransformerShape {
@@ -26,15 +33,15 @@ struct TransformerShape {
   int width = 0;
   int hidden = 0;    // of the feed-forward part
   bool tied = true;  // the output layer is the embedding
-  bool rope = true;  // rotary positions, else none
+  Positions positions = Positions::rope;
   float rope_base = 10000;
   float epsilon = 1e-5f;
   FeedForward feed_forward = FeedForward::swiglu;
 
   int head_width() const { return width / heads; }
-  const char* architecture() const {
-    return feed_forward == FeedForward::swiglu ? "llama" : "arcee";
-  }
+  const char* architecture() const;
+  // The norms are LayerNorm, and queries, keys and values one product.
+  bool is_gpt() const { return feed_forward == FeedForward::gelu; }
   // Throws Error that names the value that is wrong, after `where`.
   void check(const std::string& where) const;
 };

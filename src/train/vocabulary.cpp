@@ -4,6 +4,8 @@
 #include <llama.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <queue>
 #include <set>
 
 #include "napier/error.hpp"
@@ -33,15 +35,27 @@ std::string place(const std::string& where, size_t offset) {
 
 }  // namespace
 
-void Vocabulary::add(std::string piece, int type) {
+void Vocabulary::add(std::string piece, int type, float score) {
+  if (type == LLAMA_TOKEN_TYPE_BYTE && first_byte_ < 0) first_byte_ = size();
   ids_.emplace(piece, size());
   pieces_.push_back(std::move(piece));
   types_.push_back(type);
+  scores_.push_back(score);
+}
+
+Vocabulary Vocabulary::of_pieces(const SentencePieceModel& model) {
+  Vocabulary result;
+  for (const auto& piece : model.pieces) result.add(piece.text, piece.type, piece.score);
+  result.unknown_ = model.unknown;
+  result.begin_ = model.begin;
+  result.end_ = model.end;
+  result.merges_ = true;
+  result.adds_space_ = model.adds_space;
+  return result;
 }
 
 Vocabulary Vocabulary::of_bytes() {
   Vocabulary result;
-  result.bytes_ = true;
   result.add("<unk>", LLAMA_TOKEN_TYPE_UNKNOWN);
   result.add("<s>", LLAMA_TOKEN_TYPE_CONTROL);
   result.add("</s>", LLAMA_TOKEN_TYPE_CONTROL);
@@ -75,6 +89,7 @@ Vocabulary Vocabulary::of_characters(std::string_view text, const std::string& w
 std::vector<int32_t> Vocabulary::tokenise(std::string_view text, const std::string& where) const {
   std::string turned;
   turned.reserve(text.size() + text.size() / 2);
+  if (adds_space_ && !text.empty()) turned += k_space;
   for (const char c : text) {
     if (c == ' ') {
       turned += k_space;
@@ -84,38 +99,96 @@ std::vector<int32_t> Vocabulary::tokenise(std::string_view text, const std::stri
   }
   std::vector<int32_t> result;
   result.reserve(text.size());
-  constexpr int32_t k_first_byte = 3;
-  constexpr uint8_t lengths[] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 3, 4};
-  for (size_t i = 0; i < turned.size();) {
-    const std::string character = turned.substr(i, lengths[static_cast<uint8_t>(turned[i]) >> 4]);
-    i += character.size();
-    const auto found = ids_.find(character);
+  for (const std::string_view piece : merged(turned)) {
+    const auto found = ids_.find(std::string(piece));
     if (found != ids_.end()) {
       result.push_back(found->second);
-    } else if (bytes_) {
-      for (const char c : character) result.push_back(k_first_byte + static_cast<uint8_t>(c));
+    } else if (first_byte_ >= 0) {
+      for (const char c : piece) result.push_back(first_byte_ + static_cast<uint8_t>(c));
     } else {
-      throw Error(where + ": the character '" + character + "' is not in the vocabulary");
+      throw Error(where + ": the character '" + std::string(piece) + "' is not in the vocabulary");
     }
   }
   return result;
 }
 
+// Characters, then again and again the two neighbours that make the piece of the highest score, the
+// leftmost of equals: byte-pair encoding as SentencePiece and llama.cpp do it.
+std::vector<std::string_view> Vocabulary::merged(std::string_view text) const {
+  std::vector<std::string_view> pieces;
+  constexpr uint8_t lengths[] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 3, 4};
+  for (size_t i = 0; i < text.size(); i += pieces.back().size()) {
+    pieces.push_back(text.substr(i, lengths[static_cast<uint8_t>(text[i]) >> 4]));
+  }
+  if (!merges_) return pieces;
+
+  struct Symbol {
+    std::string_view text;  // empty: merged into the one before
+    size_t before, after;
+  };
+  constexpr size_t k_none = SIZE_MAX;
+  std::vector<Symbol> symbols;
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    symbols.push_back({pieces[i], i == 0 ? k_none : i - 1, i + 1 < pieces.size() ? i + 1 : k_none});
+  }
+  struct Merge {
+    float score;
+    size_t left, right;
+    size_t length;  // of both: else one of them has been merged since
+    bool operator<(const Merge& other) const {
+      return score != other.score ? score < other.score : left > other.left;
+    }
+  };
+  std::priority_queue<Merge> merges;
+  const auto propose = [&](size_t left, size_t right) {
+    if (left == k_none || right == k_none) return;
+    const size_t length = symbols[left].text.size() + symbols[right].text.size();
+    const auto found = ids_.find(std::string(symbols[left].text.data(), length));
+    if (found == ids_.end()) return;
+    merges.push({scores_[static_cast<size_t>(found->second)], left, right, length});
+  };
+  for (size_t i = 1; i < symbols.size(); ++i) propose(i - 1, i);
+  while (!merges.empty()) {
+    const Merge merge = merges.top();
+    merges.pop();
+    Symbol& left = symbols[merge.left];
+    Symbol& right = symbols[merge.right];
+    if (left.text.empty() || right.text.empty() ||
+        left.text.size() + right.text.size() != merge.length) {
+      continue;
+    }
+    left.text = {left.text.data(), merge.length};
+    right.text = {};
+    left.after = right.after;
+    if (right.after != k_none) symbols[right.after].before = merge.left;
+    propose(left.before, merge.left);
+    propose(merge.left, left.after);
+  }
+  pieces.clear();
+  for (const Symbol& symbol : symbols) {
+    if (!symbol.text.empty()) pieces.push_back(symbol.text);
+  }
+  return pieces;
+}
+
 void Vocabulary::write(gguf_context* file) const {
   std::vector<const char*> texts;
   for (const std::string& piece : pieces_) texts.push_back(piece.c_str());
-  const std::vector<float> scores(pieces_.size(), 0.0f);
   gguf_set_val_str(file, "tokenizer.ggml.model", "llama");
   gguf_set_arr_str(file, "tokenizer.ggml.tokens", texts.data(), texts.size());
-  gguf_set_arr_data(file, "tokenizer.ggml.scores", GGUF_TYPE_FLOAT32, scores.data(), scores.size());
+  gguf_set_arr_data(file, "tokenizer.ggml.scores", GGUF_TYPE_FLOAT32, scores_.data(),
+                    scores_.size());
   gguf_set_arr_data(file, "tokenizer.ggml.token_type", GGUF_TYPE_INT32, types_.data(),
                     types_.size());
-  gguf_set_val_u32(file, "tokenizer.ggml.unknown_token_id", 0);
-  gguf_set_val_u32(file, "tokenizer.ggml.bos_token_id", 1);
-  gguf_set_val_u32(file, "tokenizer.ggml.eos_token_id", 2);
+  const auto id = [&](const char* key, int value) {
+    if (value >= 0) gguf_set_val_u32(file, key, static_cast<uint32_t>(value));
+  };
+  id("tokenizer.ggml.unknown_token_id", unknown_);
+  id("tokenizer.ggml.bos_token_id", begin_);
+  id("tokenizer.ggml.eos_token_id", end_);
   gguf_set_val_bool(file, "tokenizer.ggml.add_bos_token", false);
   gguf_set_val_bool(file, "tokenizer.ggml.add_eos_token", false);
-  gguf_set_val_bool(file, "tokenizer.ggml.add_space_prefix", false);
+  gguf_set_val_bool(file, "tokenizer.ggml.add_space_prefix", adds_space_);
 }
 
 }  // namespace napier

@@ -86,6 +86,44 @@ def test_results_are_those_of_eval_and_tasks(napier, shared, undisturbed, openin
             assert values[2, subject, name + "_lost"] == len(measure["lost"])
 
 
+def test_questions_that_are_made(napier, shared, tmp_path):
+    model = shared("data/models/stories260K.gguf")
+    spec, database = tmp_path / "made.toml", tmp_path / "made.db"
+    spec.write_text(f"""
+models = ["{model}"]
+arithmetics = ["bf16"]
+[[task]]
+task = "arithmetic/nupa-add-integer-bare"
+seed = 3
+limit = 20
+max_tokens = 4
+context = 128
+""")
+    done = napier("sweep", spec, "--db", database, "--json")
+    assert done.returncode == 0, done.stderr
+    values = {(v["subject"], v["metric"]): v["value"]
+              for v in json.loads(done.stdout)["results"]}
+    asked = napier("tasks", model, "--task", "arithmetic/nupa-add-integer-bare=3", "--limit", 20,
+                   "--max-tokens", 4, "--ctx", 128, "--arith", "bf16", "--json")
+    task = json.loads(asked.stdout)["tasks"][0]
+    for subject, result in enumerate([task["reference"], *task["results"]]):
+        assert values[subject, "exact"] == result["measures"]["exact"]["mean"]
+        for i, group in enumerate(result["by_length"]):
+            part = f"_{group['shortest']}_{group['longest']}" if i else ""
+            for name in ("digit_match", "dlength"):
+                assert values[subject, name + part] == group[name]["mean"]
+    page = tmp_path / "page.html"
+    assert napier("report", database, "--output", page).returncode == 0
+    assert "seed = 3" in page.read_text() and "exact" in page.read_text()
+    again = napier("sweep", spec, "--db", database, "--json")
+    assert again.returncode == 0 and "another" not in again.stderr
+    for line, words in [("path = \"x.json\"", "'path'"), ("seed = -1", "'seed'")]:
+        spec.write_text(spec.read_text().replace("seed = 3", line))
+        done = napier("sweep", spec, "--db", tmp_path / "other.db")
+        assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1
+        spec.write_text(spec.read_text().replace(line, "seed = 3"))
+
+
 def test_the_schema_is_as_documented(undisturbed):
     """Blobs are float64, little-endian; what pandas would read with read_sql."""
     connection = sqlite3.connect(undisturbed[0])

@@ -31,7 +31,7 @@ else()
 endif()
 
 foreach(target parse_format parse_arithmetic parse_plan split_list read_documents read_task
-        read_sweep read_database)
+        read_sweep read_database read_vocabulary)
   napier_add_test(fuzz.${target} "fuzz" "" TRUE
     COMMAND sh "${CMAKE_CURRENT_LIST_DIR}/fuzz.sh" "${fuzz_dir}" ${target})
 endforeach()

@@ -52,14 +52,15 @@ TEST_F(CoverageTest, CountsMultiplications) {
   ASSERT_TRUE(census_.matmuls().contains("p"));
   EXPECT_EQ(census_.matmuls().at("p").multiplications, 4u * 3 * 2);
   EXPECT_EQ(census_.elementwise().at("SCALE"), 6u);
-  const ModelCoverage coverage = make_coverage(parse_plan("p -> bf16"), census_, {{"p", {1, 24}}});
+  const ModelCoverage coverage =
+      make_coverage(parse_plan("p -> bf16"), census_, {{"p", {1, 24, {}}}});
   EXPECT_EQ(coverage.share(), 1);
   EXPECT_EQ(coverage.elementwise_share(), 6.0 / 30);
   EXPECT_EQ(make_coverage(Plan{}, census_, {}).share(), 0);
 }
 
 TEST_F(CoverageTest, ABypassIsAnErrorThatNamesTheMatmul) {
-  for (const auto& ran : {std::map<std::string, MatmulCount>{}, {{"p", {1, 23}}}}) {
+  for (const auto& ran : {std::map<std::string, MatmulCount>{}, {{"p", {1, 23, {}}}}}) {
     try {
       make_coverage(parse_plan("p -> bf16"), census_, ran);
       FAIL() << "no error";

@@ -38,6 +38,7 @@ MODELS = {
     "grouped queries, untied": ('kv_heads = 2\ntied = false', 1),
     "no positions": ('kv_heads = 1\npositions = "none"', 1),
     "squared ReLU, two passes": ('kv_heads = 2\nfeed_forward = "relu2"', 2),
+    "learned positions, GELU": ('kv_heads = 2\nfeed_forward = "gelu"', 1),
 }
 
 

@@ -16,16 +16,19 @@ class Llama:
             entry = reader.fields.get(f"{arch}.{name}")
             return fallback if entry is None else entry.contents()
 
-        self.gated = arch == "llama"
+        self.arch = arch
         self.layers, self.heads = field("block_count"), field("attention.head_count")
         self.kv_heads = field("attention.head_count_kv")
-        self.epsilon = field("attention.layer_norm_rms_epsilon")
+        self.epsilon = field("attention.layer_norm_epsilon" if arch == "mpt"
+                             else "attention.layer_norm_rms_epsilon")
         self.base = field("rope.freq_base")
-        self.turns = field("rope.scaling.type", "none") == "none"
+        self.turns = arch != "mpt" and field("rope.scaling.type", "none") == "none"
         self.weights = {t.name: torch.tensor(np.array(t.data), dtype=dtype, requires_grad=True)
                         for t in reader.tensors}
 
     def norm(self, x, name):
+        if self.arch == "mpt":
+            return F.layer_norm(x, x.shape[-1:], self.weights[name], eps=self.epsilon)
         return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.epsilon) * self.weights[name]
 
     def rope(self, x):
@@ -41,6 +44,8 @@ class Llama:
         w = self.weights
         x = w["token_embd.weight"][tokens]
         batch, length, width = x.shape
+        if "position_embd.weight" in w:
+            x = x + w["position_embd.weight"][:length]
         hidden = torch.full((length, length), -torch.inf).triu(1).to(x)
         for i in range(self.layers):
             def weight(role):
@@ -50,9 +55,12 @@ class Llama:
                 return y.view(batch, length, count, width // self.heads).transpose(1, 2)
 
             h = self.norm(x, f"blk.{i}.attn_norm.weight")
-            q = heads(h @ weight("attn_q").T, self.heads)
-            k = heads(h @ weight("attn_k").T, self.kv_heads)
-            v = heads(h @ weight("attn_v").T, self.kv_heads)
+            if self.arch == "mpt":
+                keys = self.kv_heads * width // self.heads
+                q, k, v = (h @ weight("attn_qkv").T).split([width, keys, keys], -1)
+            else:
+                q, k, v = (h @ weight(f"attn_{role}").T for role in "qkv")
+            q, k, v = heads(q, self.heads), heads(k, self.kv_heads), heads(v, self.kv_heads)
             if self.turns:
                 q, k = self.rope(q), self.rope(k)
             k = k.repeat_interleave(self.heads // self.kv_heads, 1)
@@ -61,7 +69,10 @@ class Llama:
             x = x + (p @ v).transpose(1, 2).reshape(batch, length, width) @ weight("attn_output").T
             h = self.norm(x, f"blk.{i}.ffn_norm.weight")
             up = h @ weight("ffn_up").T
-            up = F.silu(h @ weight("ffn_gate").T) * up if self.gated else F.relu(up).square()
+            if self.arch == "llama":
+                up = F.silu(h @ weight("ffn_gate").T) * up
+            else:
+                up = F.gelu(up, approximate="tanh") if self.arch == "mpt" else F.relu(up).square()
             x = x + up @ weight("ffn_down").T
         x = self.norm(x, "output_norm.weight")
         return x @ w.get("output.weight", w["token_embd.weight"]).T

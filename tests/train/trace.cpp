@@ -1,7 +1,8 @@
 // Trains as `napier train` does, and writes down what an oracle needs to do the same:
 //   trace CONFIG.toml FOLDER STEPS
-// start.gguf (the first weights), and for each step N tokens-N.i32, targets-N.i32, losses.txt (the
-// loss and the gradient's norm, a line a step), gradients-1.gguf, weights-1.gguf.
+// data.i32 (all that is trained on), start.gguf (the first weights), and for each step N
+// tokens-N.i32, targets-N.i32, losses.txt (the loss and the gradient's norm, a line a step),
+// gradients-1.gguf, weights-1.gguf.
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -28,6 +29,7 @@ void run(const std::string& path, const std::string& folder, int steps) {
   Trainer trainer(config.shape, config.options);
   trainer.initialise(config.seed);
   std::filesystem::create_directories(folder);
+  write(folder + "/data.i32", data.training);
   write_model(folder + "/start.gguf", data.description.get(), trainer);
   std::ofstream losses(folder + "/losses.txt");
   losses.precision(17);

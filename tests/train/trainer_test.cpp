@@ -165,6 +165,49 @@ TEST(Trainer, RulesThatDecideNothingAreErrors) {
       Trainer(small_shape(), with_plans("kq-* -> lmul-m4; *.weight -> bf16", "kqv-0 -> bf16")));
 }
 
+// A copy of dropout's test for the other thing that is random in a step.
+TEST(Trainer, StochasticRoundingDrawsAnewInEachStep) {
+  TrainerOptions options = with_plans("fp8_e4m3-sr", nullptr);
+  Trainer trainer(small_shape(), options);
+  trainer.initialise(7);
+  const auto x = some_tokens(16 * 3, 0), y = some_tokens(16 * 3, 1);
+  const double first = trainer.step(x, y, 0, 1).loss;
+  EXPECT_NE(first, trainer.step(x, y, 0, 2).loss);
+  EXPECT_EQ(first, trainer.step(x, y, 0, 1).loss);
+  EXPECT_EQ(trainer.loss(x, y).sum, trainer.loss(x, y).sum);
+  // On the way back too: the gradients of equal losses differ.
+  options = with_plans("f32", "fp8_e4m3-sr");
+  const auto gradient = [&](uint64_t seed) {
+    Trainer one(small_shape(), options);
+    one.initialise(7);
+    one.step(x, y, 0, seed);
+    const auto values = one.parameters()[0].gradient;
+    return std::vector<float>(values.begin(), values.end());
+  };
+  EXPECT_EQ(gradient(1), gradient(1));
+  EXPECT_NE(gradient(1), gradient(2));
+}
+
+TEST(Trainer, ALossAloneHasNoGradients) {
+  Trainer trainer(small_shape(), with_plans("bf16", "bf16"));
+  trainer.initialise(7);
+  const auto x = some_tokens(16 * 3, 0), y = some_tokens(16 * 3, 1);
+  trainer.loss(x, y);
+  const auto ran = [&] {
+    size_t backward = 0, all = 0;
+    for (const CoverageEntry& entry : trainer.run().coverage().entries) {
+      backward += entry.name.starts_with("dx-") || entry.name.starts_with("dw-");
+      ++all;
+    }
+    return std::pair(all, backward);
+  };
+  EXPECT_GT(ran().first, 0u);
+  EXPECT_EQ(ran().second, 0u);
+  const double loss = trainer.loss(x, y).sum;
+  EXPECT_EQ(trainer.step(x, y, 0, 0).loss, loss / (16 * 3));
+  EXPECT_GT(ran().second, 0u);
+}
+
 TEST(Trainer, DropoutIsOfTrainingAlone) {
   TrainerOptions options = with_plans("f32", nullptr);
   options.dropout = 0.3f;
