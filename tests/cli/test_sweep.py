@@ -380,7 +380,7 @@ def test_what_cannot_be_done_is_said(napier, spec, undisturbed, tmp_path, shared
     ("context = 64", "context = 3", "context of 3"),
     ("[[text]]", "[[text]", "line 5: is no sound TOML"),
     ("separator = ", 'jsonl = "text"\nseparator = ', "key 'separator' cannot stand beside 'jsonl'"),
-    ('task = "piqa"', 'task = "arithmetic/add"', "questions without a file: use napier tasks"),
+    ('task = "piqa"', 'task = "arithmetic/add"', "key 'path' is not read"),
     ('name = "stories"', 'name = "two\\nlines"', "[[text]] 1: key 'name' must be one line"),
 ])
 def test_broken_files(napier, spec, tmp_path, old, new, words):
