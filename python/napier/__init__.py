@@ -27,7 +27,7 @@ from napier.model import Model
 from napier.products import PackedWeights, matmul, multiply, pack, quantise
 from napier.results import Table
 from napier.studies import cost, error
-from napier.sweeps import read_sweep
+from napier.sweeps import read_sweep, read_where
 
 __all__ = [
     "Arithmetic",
@@ -50,6 +50,7 @@ __all__ = [
     "preset_names",
     "quantise",
     "read_sweep",
+    "read_where",
     "rounding_names",
     "set_threads",
 ]

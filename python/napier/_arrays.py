@@ -95,7 +95,7 @@ def as_float32(value: Any, name: str) -> NDArray[np.float32]:
     have to be rounded: that is the caller's to say. Python's own numbers, which have no other
     type, are rounded."""
     array = as_numpy(value, name)
-    if array.dtype in (np.float64, np.int64) and _is_pythons(value):
+    if array.dtype in (np.dtype(np.float64), np.dtype(np.int64)) and _is_pythons(value):
         with np.errstate(over="ignore"):
             rounded = array.astype(np.float32)
         if np.isinf(rounded).sum() != (np.isinf(array).sum() if array.dtype == np.float64 else 0):

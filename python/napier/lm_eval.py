@@ -134,7 +134,9 @@ class NapierLM(TemplateLM):  # type: ignore[misc]
             beams = asked.get("num_beams", 1)
             if beams != 1:
                 raise ValueError(f"num_beams is {beams}: napier writes one text at a time")
-            options = normalize_gen_kwargs(asked, default_max_gen_toks=self.max_gen_toks)
+            options: dict[str, Any] = dict(
+                normalize_gen_kwargs(asked, default_max_gen_toks=self.max_gen_toks)
+            )
             count = int(options["max_gen_toks"])
             if count >= self.max_length:
                 raise ValueError(

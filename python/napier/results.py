@@ -169,9 +169,11 @@ class Table(Sequence[Record]):
         cells = [[math.nan] * len(columns) for _ in groups]
         for row, records in enumerate(groups.values()):
             for record in records:
-                cells[row][columns.index(record[d.x])] = record[d.y]
+                value = record.get(d.y)
+                cells[row][columns.index(record[d.x])] = math.nan if value is None else value
         image = ax.imshow(cells, aspect="auto")
-        ax.set_xticks(range(len(columns)), [str(column) for column in columns])
+        labels = ["none" if column is None else str(column) for column in columns]
+        ax.set_xticks(range(len(columns)), labels)
         ax.set_yticks(range(len(groups)), [str(name) for name in groups])
         ax.figure.colorbar(image, ax=ax, label=d.y)
 

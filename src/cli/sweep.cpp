@@ -43,16 +43,20 @@ void try_models(const SweepSpec& spec) {
 }
 
 void sweep_on(Ranks& ranks, const SweepSpec& spec, const std::string& path) {
-  SweepWorker worker(spec);
-  const auto compute = [&](const SweepUnit& unit) { return worker.run(unit); };
-  const std::map<std::string, std::string> hashes = spec.hashes();
+  std::optional<SweepWorker> worker;
+  std::map<std::string, std::string> hashes;
+  ranks.prepare([&] {
+    worker.emplace(spec);
+    hashes = spec.hashes();
+  });
+  const auto compute = [&](const SweepUnit& unit) { return worker->run(unit); };
   ranks.check_same(spec, hashes, NAPIER_VERSION);
   if (ranks.rank() != 0) {
     ranks.share_out({}, compute, {});
     return;
   }
   SweepDatabase database(path, spec, hashes, NAPIER_VERSION);
-  const std::vector<SweepUnit> all = worker.units();
+  const std::vector<SweepUnit> all = worker->units();
   const std::set<SweepUnit> done = database.done();
   std::vector<SweepUnit> left;
   for (const SweepUnit& unit : all) {
@@ -88,9 +92,13 @@ void run_sweep(SweepArguments& arguments) {
   if (!first) ranks.emplace();
   std::optional<Output> output;
   try {
-    SweepSpec spec = read_sweep_file(arguments.spec);
-    spec.threads = arguments.threads;
+    SweepSpec spec;
+    const auto read = [&] {
+      spec = read_sweep_file(arguments.spec);
+      spec.threads = arguments.threads;
+    };
     if (first) {
+      read();
       Files files;
       files.read(arguments.spec);
       files.read(spec.models);
@@ -104,6 +112,9 @@ void run_sweep(SweepArguments& arguments) {
       try_models(spec);
       ranks.emplace();
     }
+    ranks->prepare([&] {
+      if (!first) read();
+    });
     sweep_on(*ranks, spec, arguments.database);
   } catch (const std::exception& error) {
     if (!ranks || ranks->count() == 1) throw;

@@ -3,6 +3,7 @@
 #ifdef NAPIER_WITH_MPI
 #include <mpi.h>
 #endif
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <array>
@@ -10,7 +11,9 @@
 #include <condition_variable>
 #include <csignal>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <deque>
 #include <exception>
 #include <initializer_list>
@@ -46,7 +49,7 @@ int Ranks::rank_in_environment() {
 
 namespace {
 
-enum Tag : int { k_finished = 1, k_unit = 2 };
+enum Tag : int { k_finished = 1, k_unit = 2, k_failed = 3 };
 using UnitMessage = std::array<uint64_t, 4>;  // whether there is one, and which
 
 bool is_started_together() {
@@ -56,33 +59,63 @@ bool is_started_together() {
   return false;
 }
 
-pid_t first_process = 0;  // the first rank's, where it runs on this machine
+pid_t first_process = 0;   // the first rank's, where it runs on this machine
+pid_t second_process = 0;  // likewise
+std::array<char, 32> first_process_state = {};
+volatile std::sig_atomic_t is_reason_said = 0;  // by a rank whose work failed
+
+// Whether the first rank has ended. Its process may still be there, waiting for mpirun to take note
+// of its end, and answers signals until then; /proc knows it as a zombie. Safe in a signal handler.
+bool is_first_rank_lost() {
+  if (first_process == getpid()) return false;
+  const int file = open(first_process_state.data(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return true;
+  std::array<char, 128> text;
+  const ssize_t size = read(file, text.data(), text.size());
+  close(file);
+  // "4711 (napier) Z ...": the state follows the name (proc(5)).
+  const std::string_view line(text.data(), size > 0 ? static_cast<size_t>(size) : 0);
+  const size_t name_end = line.rfind(") ");
+  return name_end == line.npos || line.substr(name_end + 2, 1).find_first_of("ZX") == 0;
+}
 
 // What mpirun sends to the others when one process is lost: the first rank says so, or the second,
-// if it was the first.
+// if it was the first; none where a rank has said why it fails.
 void on_lost_rank(int) {
   constexpr std::string_view sentence =
       "napier: the sweep was ended because a rank was lost; run it again to go on with the units "
       "that are left\n";
-  if (first_process == getpid() || kill(first_process, 0) != 0) {
+  const bool is_first = first_process == getpid();
+  if (!is_reason_said && (is_first || is_first_rank_lost())) {
     const ssize_t ignored = write(STDERR_FILENO, sentence.data(), sentence.size());
     (void)ignored;
+  }
+  if (is_first) {  // stays while the second one looks whether it is there
+    constexpr timespec moment = {.tv_sec = 0, .tv_nsec = 300'000'000};
+    nanosleep(&moment, nullptr);
   }
   _exit(1);
 }
 
+void on_reason_said(int) { is_reason_said = 1; }
+
 // To be the one who says it, where that can be known.
-void listen_for_lost_ranks(int rank) {
-  struct {
-    pid_t process;
+void listen_for_lost_ranks(int rank, int count) {
+  struct Process {
+    pid_t id;
     std::array<char, MPI_MAX_PROCESSOR_NAME> machine;
-  } first = {getpid(), {}}, own = first;
+  };
+  Process own = {getpid(), {}};
   int length = 0;
   MPI_Get_processor_name(own.machine.data(), &length);
-  first.machine = own.machine;
-  MPI_Bcast(&first, sizeof first, MPI_BYTE, 0, MPI_COMM_WORLD);
-  if (rank > 1 || first.machine != own.machine) return;
-  first_process = first.process;
+  std::vector<Process> all(static_cast<size_t>(count));
+  MPI_Allgather(&own, sizeof own, MPI_BYTE, all.data(), sizeof own, MPI_BYTE, MPI_COMM_WORLD);
+  if (rank > 1 || all[0].machine != own.machine) return;
+  first_process = all[0].id;
+  if (all[1].machine == own.machine) second_process = all[1].id;
+  std::snprintf(first_process_state.data(), first_process_state.size(), "/proc/%ld/stat",
+                static_cast<long>(first_process));
+  std::signal(SIGUSR1, on_reason_said);
   std::signal(SIGTERM, on_lost_rank);
 }
 
@@ -102,7 +135,14 @@ void work_for_the_first_rank(const std::function<UnitResult(const SweepUnit& uni
     MPI_Recv(message.data(), message.size(), MPI_UINT64_T, 0, k_unit, MPI_COMM_WORLD,
              MPI_STATUS_IGNORE);
     if (message[0] == 0) return;
-    result = to_bytes(compute({message[1], message[2], message[3]}));
+    try {
+      result = to_bytes(compute({message[1], message[2], message[3]}));
+    } catch (const std::exception&) {
+      // This rank will say why. The first one must know before it is ended, and answers.
+      MPI_Send(nullptr, 0, MPI_BYTE, 0, k_failed, MPI_COMM_WORLD);
+      MPI_Recv(nullptr, 0, MPI_BYTE, 0, k_failed, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+      throw;
+    }
   }
 }
 
@@ -122,13 +162,30 @@ Ranks::Ranks() {
   MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
   MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
   MPI_Comm_size(MPI_COMM_WORLD, &count_);
-  if (count_ > 1) listen_for_lost_ranks(rank_);
+  if (count_ > 1) listen_for_lost_ranks(rank_, count_);
 }
 
 Ranks::~Ranks() {
   int is_started = 0;
   MPI_Initialized(&is_started);
   if (is_started) MPI_Finalize();
+}
+
+void Ranks::prepare(const std::function<void()>& own) const {
+  if (count_ == 1) return own();
+  std::exception_ptr thrown;
+  try {
+    own();
+  } catch (...) {
+    thrown = std::current_exception();
+  }
+  const int failed = thrown != nullptr;
+  int any = 0;
+  MPI_Allreduce(&failed, &any, 1, MPI_INT, MPI_MAX, MPI_COMM_WORLD);
+  if (thrown) std::rethrow_exception(thrown);
+  if (any == 0) return;
+  is_reason_said = 1;  // the rank that failed says why, and ends all
+  MPI_Barrier(MPI_COMM_WORLD);
 }
 
 void Ranks::check_same(const SweepSpec& spec, const std::map<std::string, std::string>& hashes,
@@ -142,23 +199,19 @@ void Ranks::check_same(const SweepSpec& spec, const std::map<std::string, std::s
   MPI_Bcast(&size, 1, MPI_UINT64_T, 0, MPI_COMM_WORLD);
   bytes.resize(size);
   MPI_Bcast(bytes.data(), static_cast<int>(size), MPI_BYTE, 0, MPI_COMM_WORLD);
-  const int differs = bytes != own;
-  int any = 0;
-  MPI_Allreduce(&differs, &any, 1, MPI_INT, MPI_MAX, MPI_COMM_WORLD);
-  if (any == 0) return;
-  if (differs == 0) {  // the rank that differs says so, and ends all
-    std::signal(SIGTERM, SIG_DFL);
-    MPI_Barrier(MPI_COMM_WORLD);
-  }
-  const nlohmann::json first = nlohmann::json::from_cbor(bytes);
-  for (const auto& [path, hash] : hashes) {
-    if (first.at("hashes").value(path, hash) == hash) continue;
-    throw Error(path + ": is another file than on the first rank");
-  }
-  throw Error("the sweep, or this Napier, is another than on the first rank");
+  prepare([&] {
+    if (bytes == own) return;
+    const nlohmann::json first = nlohmann::json::from_cbor(bytes);
+    for (const auto& [path, hash] : hashes) {
+      if (first.at("hashes").value(path, hash) == hash) continue;
+      throw Error(path + ": is another file than on the first rank");
+    }
+    throw Error("the sweep, or this Napier, is another than on the first rank");
+  });
 }
 
 void Ranks::abort(int code) const {
+  if (rank_ == 0 && second_process != 0) kill(second_process, SIGUSR1);
   if (count_ > 1) MPI_Abort(MPI_COMM_WORLD, code);
   std::_Exit(code);
 }
@@ -204,6 +257,13 @@ void Ranks::share_out(std::span<const SweepUnit> units,
     try {
       int waiting = 0;
       MPI_Status status;
+      MPI_Iprobe(MPI_ANY_SOURCE, k_failed, MPI_COMM_WORLD, &waiting, &status);
+      if (waiting) {
+        is_reason_said = 1;
+        MPI_Recv(nullptr, 0, MPI_BYTE, status.MPI_SOURCE, k_failed, MPI_COMM_WORLD,
+                 MPI_STATUS_IGNORE);
+        MPI_Send(nullptr, 0, MPI_BYTE, status.MPI_SOURCE, k_failed, MPI_COMM_WORLD);
+      }
       MPI_Iprobe(MPI_ANY_SOURCE, k_finished, MPI_COMM_WORLD, &waiting, &status);
       if (waiting) {
         int size = 0;
@@ -252,6 +312,8 @@ void Ranks::check_start() {
 
 Ranks::Ranks() = default;
 Ranks::~Ranks() = default;
+
+void Ranks::prepare(const std::function<void()>& own) const { own(); }
 
 void Ranks::check_same(const SweepSpec&, const std::map<std::string, std::string>&,
                        const std::string&) const {}

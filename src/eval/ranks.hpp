@@ -30,6 +30,10 @@ class Ranks {
   int rank() const { return rank_; }
   int count() const { return count_; }
 
+  // Runs `own` on every rank. Where it throws, that rank throws on; the others wait for it to end
+  // them all, and say nothing.
+  void prepare(const std::function<void()>& own) const;
+
   // Throws Error on ranks whose sweep, files (`hashes` are spec.hashes()) or Napier are not the
   // first rank's: results of different ones would be mixed without a sign of it.
   void check_same(const SweepSpec& spec, const std::map<std::string, std::string>& hashes,

@@ -224,6 +224,56 @@ def test_every_rank_must_have_the_same_files_and_only_the_first_writes(build_dir
     assert done.returncode == 2, done.stderr
     assert done.stderr.count("napier: ") == 1, done.stderr
     assert "rank 1: text.txt: is another file than on the first rank" in done.stderr
+    for missing in ("text.txt", "sweep.toml"):
+        (tmp_path / "1" / missing).unlink()
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 2, done.stderr
+        assert done.stderr.count("napier: ") == 1, done.stderr
+        assert f"rank 1: {missing}: " in done.stderr
+
+
+def test_a_rank_that_fails_in_the_midst_says_why_alone(build_dir, tmp_path, shared, opening):
+    """Its disk loses the second model while the first is at work."""
+    for rank in (0, 1):
+        folder = tmp_path / str(rank)
+        folder.mkdir()
+        for name in ("one.gguf", "two.gguf"):
+            shutil.copy(shared("data/models/stories260K.gguf"), folder / name)
+        (folder / "sweep.toml").write_text(
+            "models = ['one.gguf', 'two.gguf']\narithmetics = ['bf16', 'lmul-m4']\n[[text]]\n"
+            f"path = '{opening('data/text/tinystories.txt')}'\ncontext = 64\nlimit = 400\n")
+    script = (f"cd {tmp_path}/$OMPI_COMM_WORLD_RANK && exec {build_dir / 'napier'} sweep "
+              "sweep.toml --db a.db --threads 1")
+    command, environment = mpirun(2, "sh", "-c", script)
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.PIPE, text=True)
+    units = 0
+    while process.poll() is None and not units:
+        time.sleep(0.02)
+        try:
+            connection = sqlite3.connect(tmp_path / "0" / "a.db")
+            units = connection.execute("SELECT count(*) FROM unit").fetchone()[0]
+            connection.close()
+        except sqlite3.OperationalError:
+            continue
+    (tmp_path / "1" / "two.gguf").unlink()
+    _, stderr = process.communicate(timeout=100)
+    assert process.returncode != 0
+    assert stderr.count("napier: ") == 1, stderr
+    assert "rank 1: two.gguf: " in stderr
+
+
+def test_a_first_rank_that_cannot_go_on_is_one_sentence(build_dir, spec, undisturbed, tmp_path):
+    database = tmp_path / "a.db"
+    shutil.copy(undisturbed[0], database)
+    changed = tmp_path / "changed.toml"
+    changed.write_text(spec.read_text().replace('"bf16", ', ""))
+    command, environment = mpirun(2, build_dir / "napier", "sweep", changed, "--db", database,
+                                  "--threads", 1)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("napier: ") == 1, done.stderr
+    assert "holds another sweep" in done.stderr
 
 
 def test_files_that_a_task_reads_besides_count(napier, spec, tmp_path, shared):

@@ -173,6 +173,37 @@ limit = 12
         napier.read_sweep("no.db")
 
 
+def test_a_model_s_heat_map(napier_command, shared, tmp_path):
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    path = tmp_path / "where.json"
+    model, text = (shared(f"data/{name}") for name in
+                   ("models/stories260K.gguf", "text/tinystories.txt"))
+    done = napier_command("where", model, "--text", text, "--arith", "bf16,lmul-m3",
+                          "--chunks", 1, "--ctx", 64, "--json", "--output", path)
+    assert done.returncode == 0, done.stderr
+    table = napier.read_where(path)
+    known = json.loads(path.read_text())
+    assert len(table) == 2 * len(known["matmuls"])
+    row = table.where(arith="lmul-m3", matmul="blk.2.ffn_up.weight")[0]
+    assert row["layer"] == 2 and row["role"] == "ffn_up"
+    part = next(part for part in known["arithmetics"][1]["parts"]
+                if part["name"] == "blk.2.ffn_up.weight")
+    assert row["kl_mean"] == part["kl_mean"] > 0
+    with pytest.raises(ValueError, match="take one kind by where"):
+        table.plot()
+    axes = table.where(arith="lmul-m3").plot()
+    assert axes.get_xlabel() == "layer" and axes.get_ylabel() == "role"
+    cells = axes.images[0].get_array()
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert cells[labels.index("ffn_up"), 2] == row["kl_mean"]
+    assert table.where(arith="bf16").plot(y="snr_db").images
+    with pytest.raises(napier.Error, match="no JSON of napier where"):
+        napier.read_where(model)
+    with pytest.raises(FileNotFoundError, match=r"no\.json"):
+        napier.read_where("no.json")
+
+
 @pytest.mark.parametrize("call, error, words", [
     (lambda: napier.error("lmul-m99"), napier.ParseError, "lmul-m99"),
     (lambda: napier.error("f32", "cauchy"), napier.Error, "cauchy"),

@@ -8,7 +8,7 @@ import inspect
 import math
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from typing import Any, cast
 
@@ -114,7 +114,7 @@ class Patch:
     # Where in the model a call is.
 
     @contextmanager
-    def _inside(self, *places: _Place) -> Iterator[None]:
+    def _inside(self, *places: _Place) -> Generator[None, None, None]:
         stack: list[_Place] = self._local.__dict__.setdefault("stack", [])
         outermost = not stack
         before = len(stack)
@@ -578,7 +578,7 @@ def _active() -> Patch | None:
 
 
 @contextmanager
-def _left_to_pytorch() -> Iterator[None]:
+def _left_to_pytorch() -> Generator[None, None, None]:
     before = _threads.left_to_pytorch
     _threads.left_to_pytorch = True
     try:
@@ -698,7 +698,7 @@ class _Forward:
         self._module = module
         self._path = path
         self._original = module.forward
-        functools.update_wrapper(self, self._original)
+        functools.update_wrapper(cast(Callable[..., Any], self), self._original)
 
     @torch._dynamo.disable  # type: ignore[untyped-decorator]
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

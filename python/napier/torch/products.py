@@ -100,8 +100,13 @@ class _Product(torch.autograd.Function):  # type: ignore[misc]
     """a (..., m, k) times b (..., k, n), batches broadcast."""
 
     @staticmethod
-    def forward(  # type: ignore[no-untyped-def]
-        ctx, a: torch.Tensor, b: torch.Tensor, arithmetic, gradients, packed
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any,
+        a: torch.Tensor,
+        b: torch.Tensor,
+        arithmetic: _core.Arithmetic,
+        gradients: Gradients,
+        packed: napier.PackedWeights | None,
     ) -> torch.Tensor:
         ctx.save_for_backward(a, b)
         ctx.arithmetic, ctx.gradients = arithmetic, gradients
@@ -110,7 +115,9 @@ class _Product(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx, g: torch.Tensor):  # type: ignore[no-untyped-def]
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, g: torch.Tensor
+    ) -> tuple[torch.Tensor | None, ...]:
         a, b = ctx.saved_tensors
         gradients: Gradients = ctx.gradients
         d_a = d_b = None
