@@ -44,6 +44,12 @@ foreach(line IN LISTS lines)
 endforeach()
 list(JOIN NAPIER_GGML_VERSION "." NAPIER_GGML_VERSION)
 message(STATUS "llama.cpp: ${napier_llama_source} (ggml ${NAPIER_GGML_VERSION})")
+# What results are reproduced with, besides Napier itself.
+if(NAPIER_CACHE_DIR AND napier_llama_source MATCHES "^${NAPIER_CACHE_DIR}/")
+  set(NAPIER_LLAMA_VERSION "llama.cpp of ${NAPIER_LLAMA_PACKAGE}, ggml ${NAPIER_GGML_VERSION}")
+else()
+  set(NAPIER_LLAMA_VERSION "llama.cpp of a folder, ggml ${NAPIER_GGML_VERSION}")
+endif()
 
 function(napier_add_llama)
   set(BUILD_SHARED_LIBS ON)  # a plugin takes ggml's symbols from its host

@@ -1,5 +1,6 @@
 """napier run, explain, formats and the help of all of them."""
 import json
+import re
 
 import pytest
 
@@ -15,7 +16,9 @@ def test_help_has_an_example(napier, subcommand):
 
 def test_version(napier):
     done = napier("--version")
-    assert done.returncode == 0 and done.stdout.startswith("napier ")
+    assert done.returncode == 0
+    assert re.fullmatch(r"napier \d+\.\d+\.\d+ \(llama\.cpp of .+, ggml \d+\.\d+\.\d+\)\n",
+                        done.stdout), done.stdout
 
 
 def test_run_writes_and_repeats(napier, shared):
