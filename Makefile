@@ -55,6 +55,7 @@ endif
 
 study: build
 	@scripts/study.sh
+	@scripts/finetune_study.sh
 
 test: configure
 	@cmake --build --preset release --target all napier_llama_tools

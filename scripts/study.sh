@@ -14,11 +14,7 @@ mkdir -p "$folder"
 results=$folder/results.csv
 [ -e "$results" ] || echo "arithmetic,sums,passes,seed,steps,loss,exact,diverged,model" >"$results"
 
-# The accuracy on 500 questions kept from training, under the arithmetic of the forward pass.
-accuracy() {
-  "$napier" tasks -t 1 "$1" --task arithmetic/small --arith "$2" --csv |
-    sed -n 's/.*,exact,[^,]*,\([^,]*\),.*/\1/p' | tail -n 1
-}
+. "$root/scripts/study_run.sh"
 
 one_run() { # format sums passes seed
   name=$1-$2-$3-$4
@@ -27,20 +23,8 @@ one_run() { # format sums passes seed
   sed -e "s|@NAME@|$name|; s|@OUTPUT@|$folder/$name|; s|@STEPS@|$steps|; s|@SEED@|$4|" \
     -e "s|@FORWARD@|$arithmetic|; s|@BACKWARD@|$backward|" \
     "$root/recipes/train/study.toml.in" >"$folder/$name.toml"
-  echo "study: $name" >&2
-  if "$napier" train -t 1 "$folder/$name.toml" --json >"$folder/$name.json" \
-    2>"$folder/$name.err"; then
-    loss=$(sed -n 's/^  "loss": \([0-9.e+-]*\),*$/\1/p' "$folder/$name.json")
-    exact=$(accuracy "$folder/$name/model.gguf" "$arithmetic")
-    model=$(sha256sum "$folder/$name/model.gguf" | cut -d " " -f 1)
-    echo "$1,$2,$3,$4,$steps,$loss,$exact,0,$model" >>"$results"
-  elif grep -q "no finite number" "$folder/$name.err"; then
-    echo "$1,$2,$3,$4,$steps,,,1," >>"$results"
-  else
-    cat "$folder/$name.err" >&2
-    exit 1
-  fi
-  rm -f "$folder/$name/checkpoint.gguf"
+  row=$(trained "$folder" "$name" "$arithmetic")
+  echo "$1,$2,$3,$4,$steps,$row" >>"$results"
 }
 
 if [ "${3:-}" = --run ]; then

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <filesystem>
 #include <limits>
+#include <optional>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -122,6 +123,11 @@ void add_costs(const SweepSpec& spec, size_t model, const SweepSource& source,
   const int context = std::max(1, source.context);
   const std::vector<WeightMatrix> matrices = weight_matrices(spec.models[model]);
   const Prices prices(k_default_prices);
+  std::optional<ModelShape> shape;
+  try {
+    if (source.task.empty()) shape = shape_of_file(spec.models[model], context);
+  } catch (const Error&) {
+  }
   for (size_t i = 0; i < subjects.size(); ++i) {
     const Plan& plan = subjects[i].plan;
     const StoredBits bits = i == 0 ? StoredBits{} : stored_bits(matrices, plan, context);
@@ -130,7 +136,7 @@ void add_costs(const SweepSpec& spec, size_t model, const SweepSource& source,
     if (!source.task.empty()) continue;
     double energy = std::numeric_limits<double>::quiet_NaN();
     try {
-      energy = cost_of(shape_of_file(spec.models[model], context), plan, prices, {}).energy.total();
+      if (shape) energy = cost_of(*shape, plan, prices, {}).energy.total();
     } catch (const Error&) {
     }
     results[i].emplace_back("energy_pj", energy);

@@ -1,0 +1,24 @@
+# What study.sh and finetune_study.sh share: sourced, with $napier the command.
+
+# The accuracy of a model on 500 questions kept from training, under an arithmetic.
+accuracy() {
+  "$napier" tasks -t 1 "$1" --task arithmetic/small --arith "$2" --csv |
+    sed -n 's/.*,exact,[^,]*,\([^,]*\),.*/\1/p' | tail -n 1
+}
+
+# Trains FOLDER/NAME.toml, whose output is FOLDER/NAME: "loss,exact,diverged,SHA-256 of the model".
+trained() { # folder name arithmetic
+  echo "study: $2" >&2
+  if "$napier" train -t 1 "$1/$2.toml" --json >"$1/$2.json" 2>"$1/$2.err"; then
+    loss=$(sed -n 's/^  "loss": \([0-9.e+-]*\),*$/\1/p' "$1/$2.json")
+    exact=$(accuracy "$1/$2/model.gguf" "$3")
+    model=$(sha256sum "$1/$2/model.gguf" | cut -d " " -f 1)
+    rm -f "$1/$2/checkpoint.gguf"
+    echo "$loss,$exact,0,$model"
+  elif grep -q "no finite number" "$1/$2.err"; then
+    echo ",,1,"
+  else
+    cat "$1/$2.err" >&2
+    return 1
+  fi
+}
