@@ -1,7 +1,7 @@
 #!/bin/sh
 # study.sh [FOLDER [STEPS]]: trains the model of recipes/train/study.toml.in from scratch under each
-# arithmetic: forward only (gradients in f32) and forward and backward; sums in f32, bf16, e4m3;
-# three seeds. A line a run goes to FOLDER/results.csv, with the SHA-256 of the model it made; begun
+# arithmetic: forward only (gradients in f32), forward and backward, and, with sums in f32, by the
+# arithmetic's own derivative; sums in f32, bf16, e4m3; three seeds. A line a run goes to FOLDER/results.csv, with the SHA-256 of the model it made; begun
 # again, it goes on where it was.
 # STUDY_FORMATS, STUDY_SUMS, STUDY_PASSES, STUDY_SEEDS choose parts of it; STUDY_JOBS runs go on
 # side by side, of one thread each: the model is too small for more.
@@ -20,9 +20,11 @@ one_run() { # format sums passes seed
   name=$1-$2-$3-$4
   arithmetic=$1/acc=$2
   [ "$3" = both ] && backward=$arithmetic || backward=f32
+  own=
+  [ "$3" != own ] || own='/_gradients = /d; s/^forward = .*/&\ngradient = "own"/'
   sed -e "s|@NAME@|$name|; s|@OUTPUT@|$folder/$name|; s|@STEPS@|$steps|; s|@SEED@|$4|" \
     -e "s|@FORWARD@|$arithmetic|; s|@BACKWARD@|$backward|" \
-    "$root/recipes/train/study.toml.in" >"$folder/$name.toml"
+    -e "$own" "$root/recipes/train/study.toml.in" >"$folder/$name.toml"
   row=$(trained "$folder" "$name" "$arithmetic")
   echo "$1,$2,$3,$4,$steps,$row" >>"$results"
 }
@@ -35,7 +37,8 @@ fi
 for sums in ${STUDY_SUMS:-f32 bf16 e4m3}; do
   for seed in ${STUDY_SEEDS:-1 2 3}; do
     for format in ${STUDY_FORMATS:-f32 bf16 fp8_e4m3 fp8_e5m2 lmul-m7 lmul-m4 lmul-m3}; do
-      for passes in ${STUDY_PASSES:-forward both}; do
+      for passes in ${STUDY_PASSES:-forward both own}; do
+        [ "$passes" != own ] || [ "$sums" = f32 ] || continue
         grep -q "^$format,$sums,$passes,$seed,$steps," "$results" ||
           echo "$format" "$sums" "$passes" "$seed"
       done
