@@ -13,8 +13,8 @@
 namespace napier {
 namespace {
 
-// Of integer units: scaled by the row's largest, or, unsigned, with a zero point from the row's least
-// and greatest.
+// Of integer units: scaled by the row's largest, or, unsigned, with a zero point from the row's
+// least and greatest.
 Operand scaled_by_row(const Format& format) {
   Operand operand;
   operand.cast = Cast{format, Rounding::nearest_even, 0, Overflow::saturate};

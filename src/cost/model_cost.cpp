@@ -123,8 +123,8 @@ RoleCost cost_of_matmul(const MatmulWork& work, const Arithmetic& arithmetic, Le
     if (runs > work.outputs) energy.convert += (runs - work.outputs) * add_price(k_f32);
   }
 
-  // (x - z) w = x w - z w: codes are multiplied, and z times the sum of the other operand's codes is
-  // taken away from each output; that sum is known beforehand for weights, and z if it is given.
+  // (x - z) w = x w - z w: codes are multiplied, and z times the sum of the other operand's codes
+  // is taken away from each output; that sum is known beforehand for weights, and z if it is given.
   const auto zero_point = [&](const Operand& operand, double sums) {
     if (!operand.has_zero_point()) return;
     const bool is_known = operand.scaling.front().method == ScaleMethod::given && sums == 0;

@@ -41,12 +41,12 @@ enum class Timing : uint8_t {
 class HardwareUnit {
  public:
   // Throws Error for an arithmetic that no circuit here computes: operands without sign, mantissa
-  // or exponent (x and w may be powers of two; w a codebook, or integers, of at most 8 bits, which a
-  // table turns into numbers, its code below the number of the list that its group has taken; all
-  // these multiplied exactly),
-  // roundings other than rne and rtz, chunked sums, multipliers that are neither exact, nor sums of
-  // patterns, nor L-Mul's formula; a raw unit of what is no bare addition; a dot of what is not
-  // aligned; a fixed-point sum beyond 64 bits. Scales are left to what surrounds the unit. Example:
+  // or exponent (x and w may be powers of two; w a codebook, or integers, of at most 8 bits, which
+  // a table turns into numbers, its code below the number of the list that its group has taken; all
+  // these multiplied exactly), roundings other than rne and rtz, chunked sums, multipliers that are
+  // neither exact, nor sums of patterns, nor L-Mul's formula; a raw unit of what is no bare
+  // addition; a dot of what is not aligned; a fixed-point sum beyond 64 bits. Scales are left to
+  // what surrounds the unit. Example:
   //   HardwareUnit(parse_arithmetic("lmul-m4"), UnitKind::step).verilog()
   HardwareUnit(const Arithmetic& arithmetic, UnitKind kind, Timing timing = Timing::combinational);
 
@@ -59,8 +59,8 @@ class HardwareUnit {
   const std::string& name() const { return name_; }  // of arithmetic and kind, a Verilog word
   UnitKind kind() const { return kind_; }
   bool is_integer() const { return is_integer_; }
-  // What is computed, to the last bit (not for raw units; of integers the formats alone). A step's products are not
-  // rounded: L-Mul's, which are f32 by default, are here in the wide format.
+  // What is computed, to the last bit (not for raw units; of integers the formats alone). A step's
+  // products are not rounded: L-Mul's, which are f32 by default, are here in the wide format.
   const Arithmetic& arithmetic() const { return arithmetic_; }
   const std::string& verilog() const { return verilog_; }
   int lanes() const { return lanes_; }    // products at a time
