@@ -78,16 +78,16 @@ endmodule
 // Integers: products and a sum that wraps.
 module napier_integer_dot #(
     parameter L = 16,  // lanes
-    parameter N = 8,
+    parameter P = 16,  // bits of a product
     parameter A = 32
 ) (
-    input [L*2*N-1:0] product,
+    input [L*P-1:0] product,
     input signed [A-1:0] sum,
     output reg signed [A-1:0] next
 );
   integer i;
   always @* begin
     next = sum;
-    for (i = 0; i < L; i = i + 1) next = next + $signed(product[i*2*N +: 2*N]);
+    for (i = 0; i < L; i = i + 1) next = next + $signed(product[i*P +: P]);
   end
 endmodule

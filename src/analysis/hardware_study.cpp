@@ -8,15 +8,52 @@
 #include <map>
 #include <optional>
 
-#include "analysis/product_error.hpp"
 #include "napier/error.hpp"
 
 namespace napier {
 namespace {
 
-// Operands of integer units: symmetric, scaled by the row's largest.
-Operand integer_operand(int bits) {
-  return parse_arithmetic(fmt::format("x=e0m{}@row", bits - 1)).x;
+// Of integer units: scaled by the row's largest, or, unsigned, with a zero point from the row's
+// least and greatest.
+Operand scaled_by_row(const Format& format) {
+  Operand operand;
+  operand.cast = Cast{format, Rounding::nearest_even, 0, Overflow::saturate};
+  operand.scaling = {ScaleLevel{.granularity = Granularity::row}};
+  if (!format.is_signed) operand.scaling[0].method = ScaleMethod::minmax;
+  return operand;
+}
+
+// What a circuit is given of rows of numbers.
+struct Codes {
+  std::vector<std::optional<uint64_t>> codes;  // none of what is no number
+  std::vector<Group> groups;
+};
+
+// Integers' two's complement, with the zero point added; above a codebook's code the list taken.
+Codes codes_of(const Operand& operand, const std::vector<float>& rows, int64_t k) {
+  const Format& format = operand.cast.format;
+  Codes found;
+  found.groups = choose_groups(operand, static_cast<int64_t>(rows.size()) / k, k, rows.data());
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const Group& group = found.groups[i];
+    found.codes.emplace_back();
+    if (!std::isfinite(rows[i])) continue;
+    const Dyadic value = Dyadic::from_double(double{rows[i]} / double{group.scale});
+    if (format.is_listed()) {
+      const Codebook& book = *format.codebook;
+      const auto list = static_cast<uint64_t>(group.alternative);
+      const Codebook& taken = book.alternatives().empty() ? book : *book.alternatives()[list];
+      found.codes.back() = list << book.bits() | taken.encode(value, operand.cast.rounding, 0);
+    } else if (format.is_integer()) {
+      const auto number = static_cast<int64_t>(to_double(operand.quantise(value, i, group)));
+      found.codes.back() =
+          static_cast<uint64_t>(number + group.zero) & (~uint64_t{0} >> (64 - format.bits()));
+    } else {
+      const Dyadic number = operand.quantise(value, i, group);
+      found.codes.back() = format.encode(number, Rounding::nearest_even, Overflow::saturate);
+    }
+  }
+  return found;
 }
 
 // `smallest` is the unit's least area with that seed.
@@ -125,17 +162,12 @@ Stimulus listed_weights(const HardwareUnit& unit, const std::vector<OperandBlock
                         size_t count) {
   Operand operand = unit.arithmetic().w;
   operand.scaling = {ScaleLevel{.granularity = Granularity::row}};
-  const Codebook& book = *operand.cast.format.codebook;
+  const int bits = operand.cast.format.codebook->bits();
   Stimulus stimulus;
   for (const OperandBlock& block : blocks) {
-    const std::vector<Group> groups =
-        choose_groups(operand, block.w_rows(), block.k, block.w.data());
-    for (size_t i = 0; i < groups.size() && stimulus.size() < count; ++i) {
-      if (!std::isfinite(block.w[i])) continue;
-      const auto list = static_cast<size_t>(groups[i].alternative);
-      const Codebook& taken = book.alternatives().empty() ? book : *book.alternatives()[list];
-      const Dyadic value = Dyadic::from_double(double{block.w[i]} / double{groups[i].scale});
-      stimulus.add(list, taken.encode(value, operand.cast.rounding, 0), 0);
+    for (const auto& code : codes_of(operand, block.w, block.k).codes) {
+      if (stimulus.size() == count) return stimulus;
+      if (code) stimulus.add(*code >> bits, *code & ((uint64_t{1} << bits) - 1), 0);
     }
   }
   return stimulus;
@@ -145,18 +177,12 @@ Stimulus operations_of(const std::string& arith, const HardwareUnit& unit,
                        const std::vector<OperandBlock>& blocks, size_t count) {
   if (unit.kind() == UnitKind::terms) return listed_weights(unit, blocks, count);
   const bool is_integer = unit.is_integer();
-  const int bits = is_integer ? std::stoi(arith.substr(3)) : 0;
   const Arithmetic& arithmetic = unit.arithmetic();
-  const Operand x_operand = is_integer ? integer_operand(bits) : arithmetic.x;
-  const Operand w_operand = is_integer ? integer_operand(bits) : arithmetic.w;
-  // A fixed-point format of sign and n bits holds integers times 2^(1 - n).
-  const auto code = [&](const Operand& operand, double value) {
-    if (!is_integer)
-      return operand.cast.format.encode(Dyadic::from_double(value), Rounding::nearest_even,
-                                        Overflow::saturate);
-    return static_cast<uint64_t>(std::llround(std::ldexp(value, bits - 2))) &
-           ((uint64_t{1} << bits) - 1);
+  const auto operand_of = [&](const Operand& operand) {
+    return is_integer ? scaled_by_row(operand.cast.format) : operand;
   };
+  const Operand x_operand = operand_of(arithmetic.x);
+  const Operand w_operand = operand_of(arithmetic.w);
   std::optional<HardwareUnit> step;
   if (unit.kind() == UnitKind::add || unit.kind() == UnitKind::round) {
     step = make_unit(arith, UnitKind::step);
@@ -165,9 +191,8 @@ Stimulus operations_of(const std::string& arith, const HardwareUnit& unit,
   stimulus.lanes = static_cast<size_t>(unit.lanes());
   std::vector<uint64_t> x_lanes, w_lanes;
   for (const OperandBlock& block : blocks) {
-    const QuantisedRows x_rows = quantise_rows(x_operand, block.x, block.k);
-    const std::vector<double>& x = x_rows.values;
-    const std::vector<double> w = quantise_rows(w_operand, block.w, block.k).values;
+    const Codes x = codes_of(x_operand, block.x, block.k);
+    const Codes w = codes_of(w_operand, block.w, block.k);
     for (int64_t j = 0; j < block.w_rows(); ++j) {
       const int64_t i = j % block.x_rows();
       uint64_t sum = 0;
@@ -177,13 +202,14 @@ Stimulus operations_of(const std::string& arith, const HardwareUnit& unit,
         if (stimulus.size() == count) return stimulus;
         const auto at_x = static_cast<size_t>(i * block.k + k);
         const auto at_w = static_cast<size_t>(j * block.k + k);
-        if (!std::isfinite(x[at_x]) || !std::isfinite(w[at_w])) continue;
-        const uint64_t x_code = code(x_operand, x[at_x]);
-        const uint64_t w_code = code(w_operand, w[at_w]);
+        if (!x.codes[at_x] || !w.codes[at_w]) continue;
+        const uint64_t x_code = *x.codes[at_x];
+        const uint64_t w_code = *w.codes[at_w];
         switch (unit.kind()) {
-          case UnitKind::convert: {  // of integers, what is left once the scale is divided away
-            const float scale = is_integer ? std::ldexp(x_rows.scales[at_x], 2 - bits) : 1.0f;
-            stimulus.add(std::bit_cast<uint32_t>(block.x[at_x] / scale), 0, 0);
+          case UnitKind::convert: {  // what is left once the scale is divided away
+            const Group& group = x.groups[at_x];
+            stimulus.add(std::bit_cast<uint32_t>(block.x[at_x] / group.scale),
+                         static_cast<uint64_t>(group.zero), 0);
             break;
           }
           case UnitKind::round:
@@ -281,7 +307,7 @@ std::string price_toml(const std::vector<HardwareRow>& rows, const HardwareOptio
   std::vector<std::string> written;
   for (const HardwareRow& row : rows) {
     if (row.delay_asked != delay) continue;
-    const bool is_integer = make_unit(row.arith, UnitKind::wide).is_integer();
+    const bool is_integer = make_unit(row.arith, row.kind).is_integer();
     PriceKey key;
     switch (row.kind) {
       case UnitKind::wide:

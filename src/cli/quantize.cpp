@@ -27,6 +27,7 @@ void run_quantize(QuantizeArguments& arguments) {
   const Recipe recipe = read_recipe(arguments.recipe);
   QuantizeOptions& options = arguments.options;
   Files files;
+  files.read(arguments.recipe);
   check_quantize(arguments.model, recipe, options, files);
   ProgressLine progress;
   options.on_progress = [&](std::string_view what, double done) { progress.show(what, done); };

@@ -108,6 +108,7 @@ RoleCost cost_of_matmul(const MatmulWork& work, const Arithmetic& arithmetic, Le
   }
 
   const auto convert = [&](const Operand& operand, double elements) {
+    if (elements == 0) return;  // of stored weights
     if (operand.cast.format != k_f32) {
       counts.conversions += elements;
       energy.convert += elements * price.conversion(operand.cast.format);
@@ -121,6 +122,18 @@ RoleCost cost_of_matmul(const MatmulWork& work, const Arithmetic& arithmetic, Le
     energy.convert += runs * price(f32_multiply);
     if (runs > work.outputs) energy.convert += (runs - work.outputs) * add_price(k_f32);
   }
+
+  // (x - z) w = x w - z w: codes are multiplied, and z times the sum of the other operand's codes
+  // is taken away from each output; that sum is known beforehand for weights, and z if it is given.
+  const auto zero_point = [&](const Operand& operand, double sums) {
+    if (!operand.has_zero_point()) return;
+    const bool is_known = operand.scaling.front().method == ScaleMethod::given && sums == 0;
+    counts.additions += work.outputs + sums;
+    energy.accumulate += (work.outputs + sums) * add_price(accumulator.cast.format);
+    if (!is_known) energy.convert += work.outputs * price(f32_multiply);
+  };
+  zero_point(arithmetic.x, work.is_cache ? work.w_fresh : 0);
+  zero_point(arithmetic.w, work.x_elements);
 
   const auto length = static_cast<int64_t>(work.sum_length);
   const double x_bytes = bytes_of(arithmetic.x, length);

@@ -21,6 +21,9 @@ std::string read_text(const std::string& path) {
   std::string text = read_input_file(path, "the text");
   if (text.ends_with('\n')) text.pop_back();  // as llama.cpp reads a prompt from a file
   if (text.empty()) throw Error(path + ": the text is empty");
+  if (const size_t zero = text.find('\0'); zero != text.npos) {
+    throw Error(path + ": is no text: byte " + std::to_string(zero + 1) + " is 0");
+  }
   return text;
 }
 

@@ -12,7 +12,8 @@
 
 namespace napier {
 
-// The text of a file, without a newline at its end. Throws Error if it is not there or is empty.
+// The text of a file, without a newline at its end. Throws Error if it is not there, is
+// empty, or holds a byte 0, as no text does.
 std::string read_text(const std::string& path);
 
 // The tokens after the first `given` are scored, each predicted by all before it.

@@ -17,6 +17,7 @@ uint64_t mask(int bits) { return bits == 0 ? 0 : ~uint64_t{0} >> (64 - bits); }
 
 // Codes at the edges of a format.
 std::vector<uint64_t> edges(const Format& format) {
+  if (!format.is_float()) return {};
   const uint64_t one = static_cast<uint64_t>(format.bias) << format.mantissa_bits;
   const uint64_t normal = uint64_t{1} << format.mantissa_bits;
   std::vector<uint64_t> codes = {0,
@@ -141,7 +142,8 @@ Stimulus make_vectors(const HardwareUnit& unit, int64_t count, uint64_t seed, bo
       const auto twice = static_cast<int32_t>(random() & mask(unit.out_bits() + 2));
       const float half = 0.5f * static_cast<float>(twice - (2 << unit.out_bits()));
       const uint64_t near = std::bit_cast<uint32_t>(half) + random() % 3 - 1;
-      stimulus.add((random() % 4 != 0 ? near : random()) & mask(32), 0, 0);
+      stimulus.add((random() % 4 != 0 ? near : random()) & mask(32), random() & mask(unit.w_bits()),
+                   0);
     }
     return stimulus;
   }

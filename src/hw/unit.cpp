@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <bit>
-#include <charconv>
+#include <climits>
 #include <cmath>
 #include <functional>
 #include <optional>
@@ -95,10 +95,76 @@ std::string word(std::string text) {
   return text;
 }
 
+// Few enough codes for a table: of codebooks, and of integers that meet floating-point numbers.
+bool is_table(const Format& format) {
+  return (format.is_listed() && format.codebook->bits() <= 8) ||
+         (format.is_integer() && format.bits() <= 8);
+}
+
+// The number of a code of such a format; above the code's bits which list its group has taken.
+Dyadic number_of(const Format& format, uint64_t code) {
+  if (!format.is_listed()) return format.decode(code);
+  const int bits = format.codebook->bits();
+  const std::vector<const Codebook*> lists = lists_of(format);
+  return (code >> bits) < lists.size() ? lists[code >> bits]->decode(code) : Dyadic{};
+}
+
+int code_bits(const Format& format) {
+  if (!format.is_listed()) return format.bits();
+  return format.codebook->bits() + static_cast<int>(std::bit_width(lists_of(format).size() - 1));
+}
+
+// What a circuit must hold of a format's numbers.
+struct NumberShape {
+  int mantissa;   // bits
+  int low, high;  // floor(log2) of the smallest and the largest magnitude
+  int least;      // the least exponent that its decoder computes with
+};
+
+NumberShape shape_of(const Format& format) {
+  if (!is_table(format)) {
+    return {format.mantissa_bits, format.min_positive().exponent, format.max_exponent(),
+            1 - format.bias - format.mantissa_bits};
+  }
+  NumberShape shape{0, INT_MAX, INT_MIN, 0};
+  for (uint64_t code = 0; code < uint64_t{1} << code_bits(format); ++code) {
+    const Dyadic number = number_of(format, code);
+    if (number.is_zero()) continue;
+    shape.mantissa = std::max(shape.mantissa, 63 - std::countr_zero(number.significand));
+    shape.low = std::min(shape.low, number.exponent);
+    shape.high = std::max(shape.high, number.exponent);
+  }
+  shape.least = shape.low;
+  return shape;
+}
+
+// The number that `code` stands for, in wires that begin with `of`: a table.
+std::string table_decoder(const std::string& of, const std::string& code, const Format& format,
+                          int width) {
+  const int mantissa = shape_of(format).mantissa;
+  std::string text = fmt::format(
+      "  reg {0}_sign, {0}_zero;\n  wire {0}_infinite = 1'b0, {0}_nan = 1'b0;\n"
+      "  reg signed [{1}:0] {0}_exponent;\n  reg [{2}:0] {0}_significand;\n"
+      "  always @* case ({3})\n",
+      of, width - 1, mantissa, code);
+  for (uint64_t c = 0; c < uint64_t{1} << code_bits(format); ++c) {
+    const Dyadic number = number_of(format, c);
+    const bool zero = number.is_zero();
+    text += fmt::format(
+        "    {0}'d{1}: {{{2}_sign, {2}_zero, {2}_exponent, {2}_significand}} =\n"
+        "      {{1'b{3}, 1'b{4}, {5}'d{6}, {7}'d{8}}};\n",
+        code_bits(format), c, of, number.negative ? 1 : 0, zero ? 1 : 0, width,
+        zero ? 0 : static_cast<uint64_t>(number.exponent) & ((uint64_t{1} << width) - 1),
+        mantissa + 1, zero ? 0 : number.significand >> (63 - mantissa));
+  }
+  return text + "  endcase\n";
+}
+
 // The number that `code` stands for, in wires that begin with `of`.
 std::string decoder(const std::string& of, const std::string& code, const Operand& operand,
                     int width) {
   const Format& f = operand.cast.format;
+  if (is_table(f)) return table_decoder(of, code, f, width);
   const int subnormals = !f.has_subnormals                         ? 0
                          : operand.subnormals == Subnormals::keep  ? 1
                          : operand.subnormals == Subnormals::flush ? 2
@@ -313,13 +379,14 @@ HardwareUnit::HardwareUnit(const Arithmetic& arithmetic, UnitKind kind, Timing t
     build_terms();
     return;
   }
-  check_format(arithmetic_.x.cast.format, "x");
-  if (!is_power(arithmetic_.w.cast.format) ||
-      arithmetic_.multiplier.form().kind != ProductForm::Kind::exact) {
-    check_format(arithmetic_.w.cast.format, "w");
-  }
-  x_bits_ = arithmetic_.x.cast.format.bits();
-  w_bits_ = arithmetic_.w.cast.format.bits();
+  const Format& x = arithmetic_.x.cast.format;
+  const Format& w = arithmetic_.w.cast.format;
+  // Powers of two and numbers by a table are multiplied exactly alone.
+  const bool is_exact = arithmetic_.multiplier.form().kind == ProductForm::Kind::exact;
+  if (!is_exact || !is_power(x)) check_format(x, "x");
+  if (!is_exact || !(is_power(w) || is_table(w))) check_format(w, "w");
+  x_bits_ = x.bits();
+  w_bits_ = code_bits(w);
   switch (kind) {
     case UnitKind::raw: build_raw(arithmetic_.multiplier.form()); break;
     case UnitKind::add: build_add(); break;
@@ -404,15 +471,17 @@ void HardwareUnit::build() {
   const ProductForm form = arithmetic_.multiplier.form();
 
   // The product's shape: exponents from the smallest numbers to the largest, with two carries.
-  const int low = x.min_positive().exponent + w.min_positive().exponent;
-  const int high = x.max_exponent() + w.max_exponent() + 2;
+  const NumberShape of_x = shape_of(x);
+  const NumberShape of_w = shape_of(w);
+  const int low = of_x.low + of_w.low;
+  const int high = of_x.high + of_w.high + 2;
   int mantissa = 0;
   std::string multiply;
-  const int kept = std::min(form.kept_bits, std::max<int>(x.mantissa_bits, w.mantissa_bits));
+  const int kept = std::min(form.kept_bits, std::max(of_x.mantissa, of_w.mantissa));
   const int offset_bits = form.offset == 0 ? 0 : -std::ilogb(form.offset);
   switch (form.kind) {
     case ProductForm::Kind::exact:
-      mantissa = x.mantissa_bits + w.mantissa_bits + 1;
+      mantissa = of_x.mantissa + of_w.mantissa + 1;
       multiply = "napier_exact_product #(";
       break;
     case ProductForm::Kind::pattern_add:
@@ -464,6 +533,7 @@ void HardwareUnit::build() {
         refuse(name_ + ": sums that are not made one by one");
       }
   }
+  if (is_fixed && is_table(w)) refuse(name_ + ": a fixed-point sum of such weights");
   if (sums || kind_ == UnitKind::round) {
     out_ = accumulator.cast;
     check_format(out_.format, "acc");
@@ -481,10 +551,10 @@ void HardwareUnit::build() {
   DotShape shape{lanes_,   x_bits_,      w_bits_,
                  mantissa, sum_mantissa, sum_mantissa + static_cast<int>(form_of_sum.extra),
                  0};
-  int least = std::min({low, 1 - out_.format.bias - out_.format.mantissa_bits,
-                        1 - x.bias - x.mantissa_bits, 1 - w.bias - w.mantissa_bits});
-  int most = std::max({high + out_.format.bias, out_.format.max_exponent() + 2,
-                       x.max_exponent() + 1, w.max_exponent() + 1});
+  int least =
+      std::min({low, 1 - out_.format.bias - out_.format.mantissa_bits, of_x.least, of_w.least});
+  int most = std::max(
+      {high + out_.format.bias, out_.format.max_exponent() + 2, of_x.high + 1, of_w.high + 1});
   if (kind_ == UnitKind::step) least -= shape.term() + 5;  // sums that cancel
   if (kind_ == UnitKind::dot) {
     least -= shape.total() + 2;
@@ -507,7 +577,7 @@ void HardwareUnit::build() {
 
   const auto product_of = [&](const std::string& x_code, const std::string& w_code) {
     return decoder("x", x_code, arithmetic_.x, width) + decoder("w", w_code, arithmetic_.w, width) +
-           multiplier(multiply, x.mantissa_bits, w.mantissa_bits, mantissa, width);
+           multiplier(multiply, of_x.mantissa, of_w.mantissa, mantissa, width);
   };
   Operand sum;
   sum.cast = out_;
@@ -657,50 +727,71 @@ uint64_t HardwareUnit::terms_of(uint64_t list, uint64_t code) const {
   return terms;
 }
 
-HardwareUnit HardwareUnit::integer(int bits, UnitKind kind, Timing timing) {
-  if (bits < 2 || bits > 16) refuse("integers of " + std::to_string(bits) + " bits: 2 to 16");
+HardwareUnit HardwareUnit::integer(const Format& x, const Format& w, UnitKind kind, Timing timing) {
+  const std::string name = x == w ? format_name(x) : format_name(x) + "*" + format_name(w);
+  for (const Format* format : {&x, &w}) {
+    if (format->bits() < 2 || format->bits() > 16) {
+      refuse("integers of " + std::to_string(format->bits()) + " bits: 2 to 16");
+    }
+  }
   const bool sums = kind == UnitKind::step || kind == UnitKind::dot;
   const bool converts = kind == UnitKind::convert;
   if (kind != UnitKind::wide && kind != UnitKind::add && !converts && !sums) {
     refuse("integers of kind " + std::string(unit_kind_name(kind)) +
            ": wide, step, dot, add and convert there are");
   }
+  if (!converts && kind != UnitKind::add && !x.is_signed && !w.is_signed) {
+    refuse(name + ": products of two unsigned integers");
+  }
   HardwareUnit unit;
   unit.kind_ = kind;
   unit.timing_ = timing;
-  unit.integer_bits_ = bits;
+  unit.is_integer_ = true;
+  unit.arithmetic_.x.cast.format = x;
+  unit.arithmetic_.w.cast.format = w;
   unit.lanes_ = kind == UnitKind::dot ? k_lanes : 1;
-  unit.x_bits_ = kind == UnitKind::add || converts ? 32 : bits;
-  unit.w_bits_ = converts ? 1 : unit.x_bits_;
-  unit.name_ = fmt::format("int{}_{}{}", bits, unit_kind_name(kind),
+  unit.x_bits_ = kind == UnitKind::add || converts ? 32 : x.bits();
+  unit.w_bits_ = kind == UnitKind::add ? 32 : !converts ? w.bits() : x.is_signed ? 1 : x.bits();
+  unit.name_ = fmt::format("{}_{}{}", word(name), unit_kind_name(kind),
                            timing == Timing::pipelined ? "_pipelined" : "");
   unit.sum_bits_ = sums ? 32 : 0;
-  unit.out_bits_ = kind == UnitKind::wide ? 2 * bits : converts ? bits : 32;
+  const int product = x.bits() + w.bits();
+  unit.out_bits_ = kind == UnitKind::wide ? product : converts ? x.bits() : 32;
   std::string text;
   if (kind == UnitKind::add) {
     text = "  wire [31:0] result = x_held + w_held;\n";
   } else if (converts) {
     constexpr int width = 10;  // of f32's exponents, subnormals' among them
+    const int bits = x.bits() + !x.is_signed;
     text = decoder("x", "x_held", Operand{}, width) +
            fmt::format(
-               "  wire [{0}:0] result;\n"
-               "  napier_to_integer #(.N({1}), .W({2})) convert (.sign(x_sign), "
+               "  wire [{0}:0] {4};\n"
+               "  napier_to_integer #(.N({1}), .SYMMETRIC({3}), .W({2})) convert (.sign(x_sign), "
                ".exponent(x_exponent),\n    .significand(x_significand), .is_zero(x_zero), "
-               ".is_infinite(x_infinite), .is_nan(x_nan), .code(result));\n",
-               bits - 1, bits, width);
+               ".is_infinite(x_infinite), .is_nan(x_nan), .code({4}));\n",
+               bits - 1, bits, width, x.coding == Coding::symmetric ? 1 : 0,
+               x.is_signed ? "result" : "number");
+    if (!x.is_signed) {
+      text += fmt::format(
+          "  wire [{}:0] result;\n  napier_zero_point #(.N({})) place (.number(number), "
+          ".zero(w_held), .code(result));\n",
+          x.bits() - 1, x.bits());
+    }
   } else {
     text = fmt::format(
         "  wire [{0}:0] product;\n  genvar i;\n  generate\n"
         "    for (i = 0; i < {1}; i = i + 1) begin : lanes\n"
-        "      napier_integer_multiply #(.N({2})) multiply (.x(x_held[i*{2} +: {2}]), "
-        ".w(w_held[i*{2} +: {2}]), .product(product[i*{3} +: {3}]));\n    end\n  endgenerate\n",
-        unit.lanes_ * 2 * bits - 1, unit.lanes_, bits, 2 * bits);
-    text += !sums ? fmt::format("  wire [{}:0] result = product;\n", 2 * bits - 1)
-                  : unit.held("product", unit.lanes_ * 2 * bits) + unit.held("sum_held", 32) +
+        "      napier_integer_multiply #(.NX({2}), .NW({3}), .XU({5}), .WU({6})) multiply "
+        "(.x(x_held[i*{2} +: {2}]), .w(w_held[i*{3} +: {3}]), "
+        ".product(product[i*{4} +: {4}]));\n    end\n  endgenerate\n",
+        unit.lanes_ * product - 1, unit.lanes_, x.bits(), w.bits(), product, x.is_signed ? 0 : 1,
+        w.is_signed ? 0 : 1);
+    text += !sums ? fmt::format("  wire [{}:0] result = product;\n", product - 1)
+                  : unit.held("product", unit.lanes_ * product) + unit.held("sum_held", 32) +
                         fmt::format(
-                            "  wire [31:0] result;\n  napier_integer_dot #(.L({}), .N({})) dot "
+                            "  wire [31:0] result;\n  napier_integer_dot #(.L({}), .P({})) dot "
                             "(.product(product_held), .sum(sum_held_held), .next(result));\n",
-                            unit.lanes_, bits);
+                            unit.lanes_, product);
   }
   unit.verilog_ = unit.module(text);
   return unit;
@@ -709,16 +800,27 @@ HardwareUnit HardwareUnit::integer(int bits, UnitKind kind, Timing timing) {
 uint64_t HardwareUnit::evaluate_integer(std::span<const uint64_t> x, std::span<const uint64_t> w,
                                         uint64_t sum) const {
   const uint64_t all = ~uint64_t{0} >> (64 - out_bits_);
+  const Format& x_format = arithmetic_.x.cast.format;
   if (kind_ == UnitKind::add) return (x[0] + w[0]) & all;
   if (kind_ == UnitKind::convert) {
-    return Format::integer(integer_bits_, true)
-        .encode(k_f32.decode(x[0]), Rounding::nearest_even, Overflow::saturate);
+    const Dyadic value = k_f32.decode(x[0]);
+    if (x_format.is_signed) {
+      return x_format.encode(value, Rounding::nearest_even, Overflow::saturate);
+    }
+    const Format wider = Format::integer(x_format.bits() + 1, true);
+    const double number =
+        to_double(wider.decode(wider.encode(value, Rounding::nearest_even, Overflow::saturate)));
+    return static_cast<uint64_t>(
+        std::clamp(number + static_cast<double>(w[0]), 0.0, static_cast<double>(all)));
   }
-  const auto value = [&](uint64_t code) {
-    const int64_t sign = int64_t{1} << (integer_bits_ - 1);
+  const auto value = [](const Format& format, uint64_t code) {
+    if (!format.is_signed) return static_cast<int64_t>(code);
+    const int64_t sign = int64_t{1} << (format.bits() - 1);
     return (static_cast<int64_t>(code) ^ sign) - sign;
   };
-  for (size_t i = 0; i < x.size(); ++i) sum += static_cast<uint64_t>(value(x[i]) * value(w[i]));
+  for (size_t i = 0; i < x.size(); ++i) {
+    sum += static_cast<uint64_t>(value(x_format, x[i]) * value(arithmetic_.w.cast.format, w[i]));
+  }
   return sum & all;
 }
 
@@ -751,6 +853,7 @@ uint64_t HardwareUnit::evaluate(std::span<const uint64_t> x, std::span<const uin
     return out_.encode(arithmetic_.accumulator.add(out.decode(x[0]), out.decode(w[0])));
   }
   const auto decode = [](const Operand& operand, uint64_t code) {
+    if (is_table(operand.cast.format)) return number_of(operand.cast.format, code);
     return operand.cast.format.decode(code, operand.subnormals);
   };
   std::vector<Dyadic> products;
@@ -775,13 +878,25 @@ uint64_t HardwareUnit::evaluate(std::span<const uint64_t> x, std::span<const uin
   }
 }
 
-HardwareUnit make_unit(std::string_view arithmetic, UnitKind kind, Timing timing) {
-  if (arithmetic.starts_with("int")) {
-    int bits = 0;
-    const char* const end = arithmetic.data() + arithmetic.size();
-    const auto [at, error] = std::from_chars(arithmetic.data() + 3, end, bits);
-    if (error == std::errc{} && at == end) return HardwareUnit::integer(bits, kind, timing);
+namespace {
+
+// Of int8, uint8, int16s; nothing of what is no integer's name.
+std::optional<Format> integer_named(std::string_view text) {
+  if (!text.starts_with("int") && !text.starts_with("uint")) return std::nullopt;
+  try {
+    return parse_format(text);
+  } catch (const ParseError&) {
+    return std::nullopt;
   }
+}
+
+}  // namespace
+
+HardwareUnit make_unit(std::string_view arithmetic, UnitKind kind, Timing timing) {
+  const size_t star = arithmetic.find('*');
+  const auto x = integer_named(arithmetic.substr(0, star));
+  const auto w = star == arithmetic.npos ? x : integer_named(arithmetic.substr(star + 1));
+  if (x && w) return HardwareUnit::integer(*x, *w, kind, timing);
   return HardwareUnit(parse_arithmetic(arithmetic), kind, timing);
 }
 

@@ -41,22 +41,26 @@ enum class Timing : uint8_t {
 class HardwareUnit {
  public:
   // Throws Error for an arithmetic that no circuit here computes: operands without sign, mantissa
-  // or exponent (w may be powers of two: the terms that a bit-serial unit takes one a cycle),
-  // roundings other than rne and rtz, chunked sums, multipliers that are neither exact, nor sums of
-  // patterns, nor L-Mul's formula; a raw unit of what is no bare addition; a dot of what is not
-  // aligned; a fixed-point sum beyond 64 bits. Scales are left to what surrounds the unit. Example:
+  // or exponent (x and w may be powers of two; w a codebook, or integers, of at most 8 bits, which
+  // a table turns into numbers, its code below the number of the list that its group has taken; all
+  // these multiplied exactly), roundings other than rne and rtz, chunked sums, multipliers that are
+  // neither exact, nor sums of patterns, nor L-Mul's formula; a raw unit of what is no bare
+  // addition; a dot of what is not aligned; a fixed-point sum beyond 64 bits. Scales are left to
+  // what surrounds the unit. Example:
   //   HardwareUnit(parse_arithmetic("lmul-m4"), UnitKind::step).verilog()
   HardwareUnit(const Arithmetic& arithmetic, UnitKind kind, Timing timing = Timing::combinational);
 
-  // Integers of `bits` (2 to 16): wide, step, dot (16 lanes), add, and convert (to nearest even,
-  // saturated) there are; sums have 32 bits and wrap.
-  static HardwareUnit integer(int bits, UnitKind kind, Timing timing = Timing::combinational);
+  // Integers of 2 to 16 bits, one of the two unsigned at most: wide, step, dot (16 lanes), add, and
+  // convert (into x's format, to nearest even, saturated; of an unsigned one w is the code that
+  // stands for zero) there are; sums have 32 bits and wrap.
+  static HardwareUnit integer(const Format& x, const Format& w, UnitKind kind,
+                              Timing timing = Timing::combinational);
 
   const std::string& name() const { return name_; }  // of arithmetic and kind, a Verilog word
   UnitKind kind() const { return kind_; }
-  bool is_integer() const { return integer_bits_ > 0; }
-  // What is computed, to the last bit (not for raw and integer units). A step's products are not
-  // rounded: L-Mul's, which are f32 by default, are here in the wide format.
+  bool is_integer() const { return is_integer_; }
+  // What is computed, to the last bit (not for raw units; of integers the formats alone). A step's
+  // products are not rounded: L-Mul's, which are f32 by default, are here in the wide format.
   const Arithmetic& arithmetic() const { return arithmetic_; }
   const std::string& verilog() const { return verilog_; }
   int lanes() const { return lanes_; }    // products at a time
@@ -98,7 +102,7 @@ class HardwareUnit {
   std::string verilog_;
   Cast out_;
   Timing timing_ = Timing::combinational;
-  int integer_bits_ = 0;
+  bool is_integer_ = false;
   int terms_ = 0;      // of a number
   int fixed_low_ = 0;  // a fixed-point sum is in units of 2^fixed_low_
   uint64_t raw_offset_ = 0;
@@ -110,7 +114,7 @@ class HardwareUnit {
   int latency_ = 0;
 };
 
-// "int8" is an integer unit, all else an arithmetic.
+// "int8", "uint8*int4" and "int16s" (-32767 to 32767) are integer units, all else an arithmetic.
 HardwareUnit make_unit(std::string_view arithmetic, UnitKind kind,
                        Timing timing = Timing::combinational);
 

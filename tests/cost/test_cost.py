@@ -145,6 +145,29 @@ def test_a_step_is_a_product_and_its_sum(cost, napier, tmp_path):
     assert "no price of 'step exact e4m3fn*e2m1fn+f32(align=16,extra=2)'" in done.stderr
 
 
+def test_zero_points_by_hand(cost, tmp_path):
+    """(x - z) w = x w - z w: an addition an output, and a multiplication where z is not fixed."""
+    prices = PRICES
+    for operation, name, pj in [("multiply", "uint8*int8", 0.5), ("multiply", "int8*uint8", 0.5),
+                                ("add", "int32", 0.25), ("convert", "uint8", 0.125),
+                                ("convert", "int8", 0.125)]:
+        family = 'family = "exact"\n' if operation == "multiply" else ""
+        prices += f'[[price]]\noperation = "{operation}"\n{family}format = "{name}"\npj = {pj}\n'
+    (tmp_path / "prices.toml").write_text(prices)
+    layers, n, k = 32, 14336, 4096
+    for arith, additions, multiplications in [
+            ("x=uint8@tensor(f32,given=0.01:7)/w=int8@row/acc=int32", n, 0),
+            ("x=uint8@row(f32,minmax)/w=int8@row/acc=int32", n, n),
+            ("x=int8@row/w=uint8@row(f32,minmax)/acc=int32", n + k, n)]:
+        plan = cost("llama-3.1-8b", "--arith", "f32", "--plan",
+                    f"*ffn_up* -> {arith}; * -> f32", "--prices",
+                    tmp_path / "prices.toml")["plans"][1]
+        (role,) = [role for role in plan["roles"] if role["role"] == "ffn_up"]
+        assert role["pj"]["accumulate"] == pytest.approx(layers * (n * k + additions) * 0.25)
+        assert role["pj"]["convert"] == pytest.approx(
+            layers * (k * (0.125 + 2) + n * 2 + multiplications * 2)), arith
+
+
 def test_treatments_by_hand(cost, tmp_path):
     """Beside the same product without them, of feed-forward's first matrices in llama-3.1-8b."""
     (tmp_path / "prices.toml").write_text(PRICES)

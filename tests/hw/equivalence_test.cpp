@@ -93,6 +93,14 @@ TEST(Equivalence, WiderFormatsAndEveryAccumulator) {
                         Case{"x=f32/w=f32/mul=lmul", UnitKind::raw},
                         Case{"x=f32/w=f32/mul=lmul", UnitKind::same},
                         Case{"int16", UnitKind::wide},
+                        Case{"uint8*int8", UnitKind::wide},
+                        Case{"int4*uint8", UnitKind::step},
+                        Case{"int16s", UnitKind::step},
+                        Case{"x=bf16/w=bitmod4@row", UnitKind::wide},
+                        Case{"x=bf16/w=pow4a65@row", UnitKind::step},
+                        Case{"x=bf16/w=ternary@row", UnitKind::step},
+                        Case{"x=e3m0none/w=e1m2none", UnitKind::step},
+                        Case{"x=e3m0none/w=e3m0none", UnitKind::wide},
                         Case{"f32", UnitKind::add},
                         Case{"acc=bf16", UnitKind::add},
                         Case{"fp8_e4m3", UnitKind::convert},
@@ -100,6 +108,8 @@ TEST(Equivalence, WiderFormatsAndEveryAccumulator) {
                         Case{"lmul-m4", UnitKind::convert},
                         Case{"f16", UnitKind::convert},
                         Case{"int8", UnitKind::convert},
+                        Case{"uint8", UnitKind::convert},
+                        Case{"int4s", UnitKind::convert},
                         Case{"int3", UnitKind::convert}}) {
     check(c.arithmetic, c.kind, count, !test::full_tier());
   }
@@ -217,6 +227,11 @@ TEST(Equivalence, FindsMutations) {
       {"int8", UnitKind::convert, "half && (rest || shifted[P+1])", "half"},
       {"int8", UnitKind::convert, "(1 << (N - 1)) - !sign", "(1 << (N - 1)) - 1"},
       {"int8", UnitKind::convert, "exponent > N - 1", "exponent > N"},
+      {"int4s", UnitKind::convert, "(SYMMETRIC & sign)", "0"},
+      {"uint8", UnitKind::convert, "sum < 0 ? 0 :", ""},
+      {"uint8", UnitKind::convert, "sum[N] ?", "0 ?"},
+      {"uint8*int8", UnitKind::wide, "XU ? {1'b0, x} : x", "XU ? {x[NX-1], x} : x"},
+      {"int4*uint8", UnitKind::step, "WU ? {1'b0, w} : w", "WU ? {w[NW-1], w} : w"},
       {"int8", UnitKind::convert, "|| rounded > limit", ""},
       {"fp8_e4m3/acc=exact", step, "is_zero || is_infinite || is_nan ? 0", "0 ? 0"},
   };
@@ -243,6 +258,10 @@ TEST(Unit, RefusesWhatItDoesNotMake) {
   EXPECT_THROW(make_unit("lmul-m4/mul=lmul(k=2)", UnitKind::raw), Error);
   EXPECT_THROW(make_unit("int8", UnitKind::same), Error);
   EXPECT_THROW(make_unit("int40", UnitKind::step), Error);
+  EXPECT_THROW(make_unit("uint8", UnitKind::wide), Error);  // times itself
+  EXPECT_THROW(make_unit("uint8*bf16", UnitKind::wide), Error);
+  EXPECT_THROW(make_unit("x=bf16/w=bitmod4@row/mul=lmul", UnitKind::wide), Error);
+  EXPECT_THROW(make_unit("x=e4m3/w=nf4@row/acc=exact", UnitKind::step), Error);
   EXPECT_THROW(make_unit("bf16", UnitKind::dot), Error);
   EXPECT_THROW(make_unit("bf16/acc=exact", UnitKind::step), Error);  // 500 bits
   EXPECT_THROW(make_unit("bf16/acc=exact", UnitKind::round), Error);

@@ -118,13 +118,15 @@ def test_bits_are_counted(rows, shapes, evaluation):
 
 def test_energy_is_that_of_cost_or_says_why_not(napier, model, rows, shapes, evaluation, league,
                                                 plans):
-    done = napier("cost", model, "--ctx", 512, "--arith", "f32", "--plan", plans[-1], "--json",
-                  check=True)
-    f32, lorc = json.loads(done.stdout)["plans"]
+    done = napier("cost", model, "--ctx", 512, "--arith", "f32", "--plan", plans[-1], "--plan",
+                  RECIPES / "mobilequant.toml", "--json", check=True)
+    f32, lorc, mobilequant = json.loads(done.stdout)["plans"]
     total = f32["pj"]["total"]
     assert league[0]["reference"]["energy_pj"] == pytest.approx(total)
     assert rows["lorc"]["energy_pj"] == pytest.approx(lorc["pj"]["total"])
-    for name, words in [("mobilequant", "no price of 'multiply exact uint8*int8'"),
+    assert rows["mobilequant"]["energy_pj"] == pytest.approx(mobilequant["pj"]["total"])
+    assert mobilequant["pj"]["total"] < total
+    for name, words in [("mobilequant+lmul", "no price of 'multiply lmul uint8*int8'"),
                         ("hawq-v3-dyadic", "shift")]:
         assert rows[name]["energy_pj"] is None and words in rows[name]["no_energy"]
 

@@ -178,7 +178,15 @@ def test_wrong_requests(napier, quantize, model, shared, tmp_path):
     refused(napier("quantize", model, "--recipe", RECIPES / "mobilequant.toml", "--calibrate",
                    short), "tokens")
     assert not list(model.parent.glob("*.napier*"))
+    bytes_ = tmp_path / "bytes.txt"
+    bytes_.write_bytes(bytes(range(256)) * 100)
+    refused(napier("quantize", model, "--recipe", RECIPES / "mobilequant.toml", "--calibrate",
+                   bytes_), "is no text")
+    assert not list(model.parent.glob("*.napier*"))
     refused(quantize(model, "mobilequant", "--output", model), "input")
+    recipe = Path(shutil.copy(RECIPES / "mobilequant.toml", tmp_path))
+    refused(quantize(model, recipe, "--output", recipe), "input")
+    assert recipe.read_bytes() == (RECIPES / "mobilequant.toml").read_bytes()
     refused(napier("quantize", tmp_path / "none.gguf", "--recipe", RECIPES / "mobilequant.toml",
                    "--calibrate", shared(TEXT)), "none.gguf")
 
