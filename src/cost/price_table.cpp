@@ -40,7 +40,8 @@ bool multiplies(Operation operation) {
 }
 
 // The canonical spelling of a format, perhaps with a colon and more behind it, of two with a star
-// between, or of these and an accumulator with a plus between; what this build does not know stays as it is written.
+// between, or of these and an accumulator with a plus between; what this build does not know stays
+// as it is written.
 std::string canonical(const std::string& format) {
   const size_t plus = format.find('+');
   if (plus != format.npos) {
