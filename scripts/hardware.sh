@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# From nothing to figures in silicon: proves circuits equal to the arithmetic by simulation, then
-# synthesises them and measures area, delay and energy. Says what is missing and does nothing where
-# the tools are absent.
+# From nothing to figures in silicon: proves circuits equal to the arithmetic by simulation, and
+# beside that synthesises them and measures area, delay and energy. Says what is missing and does
+# nothing where the tools are absent.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
