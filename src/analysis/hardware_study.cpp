@@ -320,13 +320,12 @@ std::string price_toml(const std::vector<HardwareRow>& rows, const HardwareOptio
                          : step_key(parse_arithmetic(row.arith));
         break;
       case UnitKind::add:
-        key = {Operation::add, "",
-               is_integer ? "int32"
-                          : format_name(parse_arithmetic(row.arith).accumulator.cast.format)};
+        key = is_integer ? PriceKey{Operation::add, "", "int32"}
+                         : add_key(parse_arithmetic(row.arith).accumulator.cast);
         break;
       case UnitKind::convert:
-        key = {Operation::convert, "",
-               is_integer ? row.arith : format_name(parse_arithmetic(row.arith).x.cast.format)};
+        key = is_integer ? PriceKey{Operation::convert, "", row.arith}
+                         : convert_key(parse_arithmetic(row.arith).x.cast);
         break;
       default: continue;
     }

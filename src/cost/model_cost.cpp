@@ -47,9 +47,9 @@ class Ledger {
     return price.pj;
   }
 
-  // Of an f32 into the format.
-  double conversion(const Format& format) {
-    return format == k_f32 ? 0 : (*this)({Operation::convert, "", format_name(format)});
+  // Of an f32.
+  double conversion(const Cast& cast) {
+    return cast.format == k_f32 ? 0 : (*this)(convert_key(cast));
   }
 
   // What adding a product to a sum costs: what a circuit that does both takes beyond the product
@@ -61,7 +61,7 @@ class Ledger {
       accumulator = Accumulator{accumulator.cast};
     const PriceKey product = multiply_key(arithmetic);
     const PriceKey step = step_key(arithmetic);
-    const PriceKey add = {Operation::add, "", format_name(accumulator.cast.format)};
+    const PriceKey add = add_key(accumulator.cast);
     const PriceTable* table = prices_->first_with({step, accumulator.is_plain() ? add : step});
     if (table && table->find(step) && table->find(product)) {
       return std::max(0.0, (*this)(step)-table->find(product)->pj);
@@ -94,7 +94,7 @@ RoleCost cost_of_matmul(const MatmulWork& work, const Arithmetic& arithmetic, Le
   if (const auto& product = arithmetic.multiplier.written_product()) {
     if (product->format != k_f32) {
       counts.conversions += work.multiplications;
-      energy.convert += work.multiplications * price.conversion(product->format);
+      energy.convert += work.multiplications * price.conversion(*product);
     }
   }
 
@@ -104,14 +104,14 @@ RoleCost cost_of_matmul(const MatmulWork& work, const Arithmetic& arithmetic, Le
   if (const SumForm form = accumulator.form(); form.kind == SumForm::Kind::chunked) {
     const double chunks = work.outputs * std::ceil(work.sum_length / form.chunk);
     counts.additions += chunks;
-    energy.accumulate += chunks * add_price(form.outer.format);
+    energy.accumulate += chunks * price(add_key(form.outer));
   }
 
   const auto convert = [&](const Operand& operand, double elements) {
     if (elements == 0) return;  // of stored weights
     if (operand.cast.format != k_f32) {
       counts.conversions += elements;
-      energy.convert += elements * price.conversion(operand.cast.format);
+      energy.convert += elements * price.conversion(operand.cast);
     }
     if (!operand.scaling.empty()) energy.convert += elements * price(f32_multiply);
   };
@@ -239,7 +239,7 @@ class TreatedCost {
 
   RoleCost rounded(RoleCost cost, const MatmulWork& work, const Operand& operand) {
     cost.counts.conversions += work.outputs;
-    cost.energy.convert += work.outputs * price_.conversion(operand.cast.format);
+    cost.energy.convert += work.outputs * price_.conversion(operand.cast);
     if (!operand.scaling.empty()) cost.energy.convert += 2 * work.outputs * f32_multiply();
     const double sum = double(rule_.arithmetic.accumulator.cast.format.bits()) / 8;
     const double stored = bytes_of(operand, static_cast<int64_t>(work.columns));

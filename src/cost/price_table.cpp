@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "napier/error.hpp"
+#include "napier/multiplier.hpp"
 #include "numerics/input_file.hpp"
 #include "numerics/toml_text.hpp"
 
@@ -38,8 +39,9 @@ bool multiplies(Operation operation) {
   return operation == Operation::multiply || operation == Operation::step;
 }
 
-// The canonical spelling of a format, of two with a star between, or of these and an accumulator
-// with a plus between; what this build does not know stays as it is written.
+// The canonical spelling of a format, perhaps with a colon and more behind it, of two with a star
+// between, or of these and an accumulator with a plus between; what this build does not know stays
+// as it is written.
 std::string canonical(const std::string& format) {
   const size_t plus = format.find('+');
   if (plus != format.npos) {
@@ -54,6 +56,8 @@ std::string canonical(const std::string& format) {
   if (star != format.npos) {
     return canonical(format.substr(0, star)) + "*" + canonical(format.substr(star + 1));
   }
+  const size_t colon = format.find(':');
+  if (colon != format.npos) return canonical(format.substr(0, colon)) + format.substr(colon);
   try {
     return format_name(parse_format(format));
   } catch (const ParseError&) {
@@ -106,6 +110,38 @@ PriceTable table_named(const std::string& name) {
               ", or the path of a TOML file");
 }
 
+std::string rounded_name(const Cast& cast) {
+  std::string name = format_name(cast.format);
+  for (const RoundingName& rounding : k_rounding_names) {
+    if (rounding.rounding == cast.rounding && cast.rounding != Rounding::nearest_even)
+      name += ":" + std::string(rounding.name);
+  }
+  return name;
+}
+
+// What a multiplier is given: how it came to be rounded is the conversion's matter.
+std::string multiplied_name(const Operand& operand) {
+  const char* const subnormals = operand.subnormals == Subnormals::flush     ? ":ftz"
+                                 : operand.subnormals == Subnormals::literal ? ":literal"
+                                                                             : "";
+  return format_name(operand.cast.format) + subnormals;
+}
+
+// " as lmul(k=2,l=2)" where the multiplier is not what its name alone means for these operands.
+std::string unusual_settings(const Arithmetic& arithmetic) {
+  const Multiplier multiplier = arithmetic.resolved_multiplier();
+  const MultiplierFamily& family = multiplier.family();
+  std::vector<int> usual;
+  for (size_t i = 0; i < family.parameters.size(); ++i) {
+    const bool is_named = family.parameters[i].name == "reading";  // by the family's name
+    usual.push_back(is_named ? multiplier.settings()[i] : family.parameters[i].fallback);
+  }
+  const Multiplier plain = Multiplier(family, usual).resolved(arithmetic.x, arithmetic.w);
+  if (std::ranges::equal(plain.settings(), multiplier.settings())) return "";
+  const std::vector<int> settings(multiplier.settings().begin(), multiplier.settings().end());
+  return " as " + to_string(Multiplier(family, settings));
+}
+
 double f32_step(const PriceTable& table) {
   const Price* multiply = table.find({Operation::multiply, "exact", "f32"});
   const Price* add = table.find({Operation::add, "", "f32"});
@@ -139,14 +175,19 @@ std::string to_string(const PriceKey& key) {
   return text;
 }
 
+PriceKey convert_key(const Cast& cast) { return {Operation::convert, "", rounded_name(cast)}; }
+
+PriceKey add_key(const Cast& sum) { return {Operation::add, "", rounded_name(sum)}; }
+
 PriceKey multiply_key(const Arithmetic& arithmetic) {
   const Multiplier multiplier = arithmetic.resolved_multiplier();
-  const std::string x = format_name(arithmetic.x.cast.format);
-  const std::string w = format_name(arithmetic.w.cast.format);
+  const std::string x = multiplied_name(arithmetic.x);
+  const std::string w = multiplied_name(arithmetic.w);
   // L-Mul's formula is another circuit than its adder.
   const bool is_formula = multiplier.form().kind == ProductForm::Kind::bilinear;
   const std::string family(multiplier.family().name);
-  return {Operation::multiply, family + (is_formula ? "-formula" : ""), x == w ? x : x + "*" + w};
+  return {Operation::multiply, family + (is_formula ? "-formula" : ""),
+          (x == w ? x : x + "*" + w) + unusual_settings(arithmetic)};
 }
 
 PriceKey step_key(const Arithmetic& arithmetic) {

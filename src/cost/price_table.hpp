@@ -30,13 +30,18 @@ struct PriceKey {
   Operation operation = Operation::multiply;
   std::string family;  // "exact", "lmul", "lmul-formula", "mitchell"
   // "f32", or "e4m3fn*e2m1fn" where the operands differ; of a step with the accumulator:
-  // "e4m3fn+f32(align=16,extra=2)".
+  // "e4m3fn+f32(align=16,extra=2)". What makes another circuit of it is written too: a rounding
+  // other than to nearest even of a conversion or a sum ("e8m4:rtz"), subnormals that are not kept
+  // ("e4m3fn:ftz"), settings that are not the usual ones ("e8m4 as lmul(k=2,l=2)").
   std::string format;
 
   bool operator==(const PriceKey&) const = default;
 };
 
 std::string to_string(const PriceKey& key);
+// A conversion of an f32, and an addition to a sum.
+PriceKey convert_key(const Cast& cast);
+PriceKey add_key(const Cast& sum);
 // The multiplication that an arithmetic does, its product's rounding aside.
 PriceKey multiply_key(const Arithmetic& arithmetic);
 // The same and its accumulation.

@@ -202,6 +202,24 @@ def test_treatments_by_hand(cost, tmp_path):
     assert corrected["stored"] - plain["stored"] == factors / 2
 
 
+def test_a_rounding_has_its_own_price(cost, tmp_path):
+    """To truncate costs wires, to round an adder: one must not stand for the other."""
+    rows = "".join(f"[[price]]\noperation = 'convert'\nformat = '{name}'\npj = {pj}\n"
+                   for name, pj in [("e4m3:rtz", 0.01), ("e2m1", 0.5), ("e2m1:sr", 3)])
+    (tmp_path / "prices.toml").write_text(PRICES.replace('"e2m1fn"', '"e3m0none"') + rows)
+    for x, w, pj in [("e4m3", "e2m1", 0.25), ("e4m3:rtz", "e2m1", 0.01)]:
+        plan = cost("llama-3.1-8b", "--arith", f"x={x}/w={w}", "--prices",
+                    tmp_path / "prices.toml")["plans"][0]
+        (role,) = [role for role in plan["roles"] if role["role"] == "ffn_up"]
+        assert role["pj"]["convert"] == pytest.approx(32 * 4096 * pj)
+    fresh = 32 * 8 * 128  # the cache's new keys are rounded too
+    for w, pj in [("e2m1", 0.5), ("e2m1:sr", 3)]:
+        plan = cost("llama-3.1-8b", "--arith", f"x=e4m3/w={w}", "--prices",
+                    tmp_path / "prices.toml")["plans"][0]
+        (role,) = [role for role in plan["roles"] if role["role"] == "kq"]
+        assert role["pj"]["convert"] == pytest.approx(32 * 32 * 128 * 0.25 + fresh * pj)
+
+
 def test_llama_has_its_parameters(cost):
     """8.03 and 70.55 milliards, less the embedding's table: 2 bytes each in bf16."""
     for name, parameters in [("llama-3.1-8b", 8.03e9 - 128256 * 4096),
@@ -280,6 +298,12 @@ def test_csv(napier, tmp_path):
 @pytest.mark.parametrize("arguments, words", [
     (["llama-3.1-8b", "--arith", "lmul-m4", "--prices", "horowitz45"], "multiply lmul e8m4"),
     (["llama-3.1-8b", "--arith", "mul=lmul(reading=formula)"], "multiply lmul-formula f32"),
+    # Another rounding, other subnormals, another constant: other circuits, which no table has.
+    (["llama-3.1-8b", "--arith", "x=e4m3:sr/w=e4m3"], "convert e4m3fn:sr"),
+    (["llama-3.1-8b", "--arith", "x=e8m4:rna/w=e8m4:rtz/mul=lmul"], "convert e8m4:rna"),
+    (["llama-3.1-8b", "--arith", "fp8_e4m3/acc=bf16:rtz"], "add bf16:rtz"),
+    (["llama-3.1-8b", "--arith", "x=e4m3:ftz/w=e4m3"], "multiply exact e4m3fn:ftz*e4m3fn"),
+    (["llama-3.1-8b", "--arith", "lmul-m4/mul=lmul(l=5)"], "multiply lmul e8m4 as lmul(k=4,l=5)"),
     (["llama-3.1-8b", "--prices", "nobody"], "nobody"), (["llama-9"], "llama-9"), ([], "model"),
     (["llama-3.1-8b", "--prices", "./none.toml"], "none.toml"),
     (["llama-3.1-8b", "--ctx", "0"], "--ctx"), (["llama-3.1-8b", "--batch", "0"], "--batch"),
