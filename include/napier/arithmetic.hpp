@@ -66,6 +66,6 @@ std::span<const Preset> presets();
 std::vector<Arithmetic> parse_arithmetic_list(std::string_view text);
 
 // The parts of such a list as they were written, trimmed. Throws ParseError for an empty part.
-std::vector<std::string> split_list(std::string_view text);
+std::vector<std::string> split_list(std::string_view text, std::string_view what = "an arithmetic");
 
 }  // namespace napier

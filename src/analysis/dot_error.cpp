@@ -49,7 +49,7 @@ DotErrors measure_dots(const Arithmetic& arithmetic, std::span<const OperandBloc
         double exact = 0;
         for (size_t k = 0; k < x_row.size(); ++k) exact += double{x_row[k]} * double{w_row[k]};
         const double found = out[static_cast<size_t>(i * block.w_rows() + j)];
-        if (!std::isfinite(found)) {
+        if (!std::isfinite(found) || !std::isfinite(exact)) {
           ++sum.not_finite;
           continue;
         }

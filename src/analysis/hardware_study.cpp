@@ -141,7 +141,7 @@ void measure(const HardwareUnit& unit, const Technology& technology, const Stimu
 
 std::string technology_name(const std::string& path) {
   std::string name = std::filesystem::path(path).filename().string();
-  return name.substr(0, name.find(".lib"));
+  return name.substr(0, name.find(".lib", 1));
 }
 
 }  // namespace
@@ -260,7 +260,12 @@ std::vector<HardwareRow> study_hardware(const std::vector<UnitRequest>& units,
   for (const std::string& path : options.technologies) {
     const WorkFolder folder;
     const Technology technology = load_technology(path, folder);
-    const std::string name = technology_name(path);
+    // By its path where another file is so called too.
+    const bool is_shared = std::count_if(options.technologies.begin(), options.technologies.end(),
+                                         [&](const std::string& other) {
+                                           return technology_name(other) == technology_name(path);
+                                         }) > 1;
+    const std::string name = is_shared ? path : technology_name(path);
     std::map<UnitKind, double> equal;  // ns, by kind
     std::vector<std::vector<Synthesis>> smallest(units.size());
     for (const double delay : options.delays) {
@@ -291,19 +296,30 @@ std::vector<HardwareRow> study_hardware(const std::vector<UnitRequest>& units,
   return rows;
 }
 
+// A text of TOML, in quotes.
+std::string quoted(const std::string& text) {
+  std::string result = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') result += '\\';
+    result += static_cast<unsigned char>(c) < ' ' || c == 0x7F ? '?' : c;
+  }
+  return result + '"';
+}
+
 std::string price_toml(const std::vector<HardwareRow>& rows, const HardwareOptions& options,
                        const std::string& operands) {
   const double delay = options.delays.front();
   const std::string& technology = rows.front().technology;
   std::string text = fmt::format(
-      "# Written by napier hw report --prices.\nname = \"{}\"\ntitle = \"{}, {}, glitch-free, no "
-      "wires, clock or leakage\"\nsource = \"napier hw report: yosys, abc, OpenSTA and Icarus on "
-      "{}; {} {} operands\"\n",
-      technology.substr(0, technology.find('_')), technology,
-      delay == 0               ? "least area"
-      : delay == k_equal_delay ? "made for the delay that the slowest of a kind needs"
-                               : fmt::format("made for {} ns", delay),
-      technology, options.vectors, operands);
+      "# Written by napier hw report --prices.\nname = {}\ntitle = {}\nsource = {}\n",
+      quoted(technology.substr(0, technology.find('_', 1))),
+      quoted(fmt::format("{}, {}, glitch-free, no wires, clock or leakage", technology,
+                         delay == 0               ? "least area"
+                         : delay == k_equal_delay ? "made for the delay that the slowest of a kind "
+                                                    "needs"
+                                                  : fmt::format("made for {} ns", delay))),
+      quoted(fmt::format("napier hw report: yosys, abc, OpenSTA and Icarus on {}; {} {} operands",
+                         technology, options.vectors, operands)));
   std::vector<std::string> written;
   for (const HardwareRow& row : rows) {
     if (row.delay_asked != delay) continue;

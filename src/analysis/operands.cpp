@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <limits>
 #include <numbers>
 
 #include "napier/error.hpp"
@@ -37,7 +38,9 @@ float OperandLaw::draw(std::mt19937_64& random) const {
         const double v = 2 * unit(random) - 1;
         const double s = u * u + v * v;
         if (s > 1) continue;
-        return static_cast<float>(u * std::sqrt(freedom * (std::pow(s, -2 / freedom) - 1) / s));
+        const double value = u * std::sqrt(freedom * (std::pow(s, -2 / freedom) - 1) / s);
+        // With few degrees of freedom some leave f32's range: no operand is infinite.
+        if (std::fabs(value) <= std::numeric_limits<float>::max()) return static_cast<float>(value);
       }
     }
   }

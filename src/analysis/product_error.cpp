@@ -21,7 +21,7 @@ struct Sums {
       ++zeros;
       return;
     }
-    if (!std::isfinite(product)) {
+    if (!std::isfinite(product) || !std::isfinite(exact)) {
       ++not_finite;
       return;
     }
@@ -194,7 +194,7 @@ ProductErrors measure_products(const Arithmetic& arithmetic, std::span<const Ope
                                 Dyadic::from_double(w.values[at_w]), static_cast<uint64_t>(k));
         const double value = to_double(product) * double{x.scales[at_x]} * double{w.scales[at_w]};
         sum.add(exact, value);
-        if (exact != 0 && std::isfinite(value)) {
+        if (exact != 0 && std::isfinite(exact) && std::isfinite(value)) {
           sum.step += step_of(block.x[at_x], block.w[at_w], value);
         }
       }

@@ -19,6 +19,7 @@ struct CostArguments {
   std::string arithmetics = "f32,bf16,fp8_e4m3,fp8_e5m2,lmul-m4,lmul-m3,lmul-e4m3";
   std::vector<std::string> plans;
   std::string prices{k_default_prices};
+  bool names_prices = false;
   std::string free;
   std::string show = "energy";
   int64_t context = 4096;
@@ -32,7 +33,7 @@ std::string energy_report(CostArguments& arguments) {
                 " tokens: give 1 to 16777216, the token itself included");
   }
   if (!arguments.free.empty()) {
-    for (const std::string& name : split_list(arguments.free)) {
+    for (const std::string& name : split_list(arguments.free, "an operation")) {
       const auto operation = parse_operation(name);
       if (!operation || *operation == Operation::step) {
         throw Error("--free: '" + name +
@@ -66,13 +67,16 @@ void run_cost(CostArguments& arguments) {
   Files files;
   files.read(arguments.plans);
   files.read(arguments.model);
-  for (const std::string& prices : split_list(arguments.prices)) files.read(prices);
+  for (const std::string& prices : split_list(arguments.prices, "a table of prices"))
+    files.read(prices);
   Output output(arguments.result.output, files);
   if (arguments.result.csv && (arguments.show == "prices" || arguments.show == "gates")) {
     throw Error("--csv: is of energy and roles; give --json");
   }
   if (arguments.show == "prices") {
-    output.write(arguments.result.json ? prices_json() : prices_table());
+    const Prices named(arguments.prices);
+    const auto tables = arguments.names_prices ? named.tables() : price_tables();
+    output.write(arguments.result.json ? prices_json(tables) : prices_table(tables));
   } else if (arguments.show == "gates") {
     output.write(arguments.result.json ? gates_json() : gates_table());
   } else {
@@ -103,9 +107,10 @@ void add_cost(CLI::App& app) {
                    "operations to leave out: multiply, add, convert, dram, sram, register")
       ->type_name("LIST");
   command
-      ->add_option("--show", arguments->show,
-                   "energy, roles (the same by role), prices (all tables), or gates (those of "
-                   "L-Mul's paper)")
+      ->add_option(
+          "--show", arguments->show,
+          "energy, roles (the same by role), prices (all tables, or those of --prices), or "
+          "gates (those of L-Mul's paper)")
       ->check(CLI::IsMember({"energy", "roles", "prices", "gates"}))
       ->capture_default_str();
   command->add_option("-c,--ctx", arguments->context, "tokens that attention looks back on")
@@ -122,7 +127,10 @@ void add_cost(CLI::App& app) {
       "  napier cost llama-3.1-8b --arith f32,lmul-m4 --ctx 8192 --batch 16\n"
       "  napier cost MODEL.gguf --plan recipes/lmul-attention.toml --show roles\n"
       "  napier cost --show gates");
-  command->callback([arguments] { run_cost(*arguments); });
+  command->callback([arguments, command] {
+    arguments->names_prices = command->count("--prices") > 0;
+    run_cost(*arguments);
+  });
 }
 
 }  // namespace napier::cli

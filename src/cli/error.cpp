@@ -1,4 +1,5 @@
 // napier error: how wrong products and sums are, and why.
+#include <charconv>
 #include <memory>
 #include <optional>
 #include <string>
@@ -39,7 +40,7 @@ std::vector<OperandSource> sources_for(const ErrorArguments& arguments, Progress
     if (!arguments.text.empty()) {
       throw Error("--text: only a model reads a text; give MODEL.gguf too, or leave --text out");
     }
-    for (const std::string& text : split_list(arguments.laws)) {
+    for (const std::string& text : split_list(arguments.laws, "a law of operands")) {
       const OperandLaw law = parse_operand_law(text);
       sources.push_back({to_string(law), law, {}});
     }
@@ -117,13 +118,15 @@ void add_error(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
       "error", "How wrong products and sums are, by formula, enumeration, sampling or on a model");
   auto arguments = std::make_shared<ErrorArguments>();
-  command->add_option("model", arguments->model, "a GGUF file whose own operands are taken")
-      ->type_name("MODEL.gguf");
+  CLI::Option* model =
+      command->add_option("model", arguments->model, "a GGUF file whose own operands are taken")
+          ->type_name("MODEL.gguf");
   command->add_option("--text", arguments->text, "what the model reads meanwhile")
       ->type_name("FILE");
   add_arithmetics(*command, arguments->arithmetics, "arithmetics");
   command->add_option("--operands", arguments->laws, "laws to draw operands from, without a model")
       ->type_name("LIST")
+      ->excludes(model)
       ->capture_default_str();
   command
       ->add_option("--show", arguments->show,
@@ -154,8 +157,13 @@ void add_error(CLI::App& app) {
                    "mantissa bits of the operands that are enumerated")
       ->capture_default_str();
   command->add_option("--seed", arguments->options.seed, "of what is drawn")
-      ->check(
-          [](const std::string& text) { return text.starts_with('-') ? text + " is below 0" : ""; })
+      ->check([](const std::string& text) {
+        uint64_t seed = 0;
+        const char* const end = text.data() + text.size();
+        const auto [at, error] = std::from_chars(text.data(), end, seed);
+        const bool is_whole = error == std::errc{} && at == end;
+        return is_whole ? "" : text + " is no whole number from 0 to 18446744073709551615";
+      })
       ->capture_default_str();
   command->add_option("-c,--ctx", arguments->capture.context.context, "tokens a chunk")
       ->capture_default_str();

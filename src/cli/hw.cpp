@@ -46,7 +46,7 @@ Timing timing_of(const HwArguments& arguments) {
 
 std::vector<UnitRequest> requests_of(const HwArguments& arguments) {
   std::vector<UnitRequest> requests;
-  for (const std::string& kind : split_list(arguments.kinds)) {
+  for (const std::string& kind : split_list(arguments.kinds, "a kind of unit")) {
     for (const std::string& arith : split_list(arguments.arithmetics)) {
       requests.push_back({arith, parse_unit_kind(kind), timing_of(arguments)});
     }
@@ -92,6 +92,9 @@ std::vector<OperandBlock> operands_for(const HwArguments& arguments,
   }
   const int64_t rows = arguments.options.vectors * lanes / row + 1;
   if (arguments.model.empty()) {
+    if (!arguments.text.empty()) {
+      throw Error("--text: only a model reads a text; give MODEL.gguf too, or leave --text out");
+    }
     const OperandLaw law = parse_operand_law(arguments.law);
     name = to_string(law);
     return draw_blocks(law, rows, 1, 1, row, arguments.options.seed);
@@ -138,7 +141,7 @@ void run_report(HwArguments& arguments) {
     options.technologies.emplace_back(k_osu018);
   }
   options.delays.clear();
-  for (const std::string& text : split_list(arguments.delays)) {
+  for (const std::string& text : split_list(arguments.delays, "a delay")) {
     options.delays.push_back(delay_of(text));
   }
   options.check();
@@ -232,10 +235,12 @@ void add_hw(CLI::App& app) {
       ->capture_default_str();
   part->add_option("--vectors", report->options.vectors, "operations that energy is measured on")
       ->capture_default_str();
+  CLI::Option* model =
+      part->add_option("model", report->model, "a GGUF file whose own operands are taken")
+          ->type_name("MODEL.gguf");
   part->add_option("--operands", report->law, "the law they are drawn from, without a model")
+      ->excludes(model)
       ->capture_default_str();
-  part->add_option("model", report->model, "a GGUF file whose own operands are taken")
-      ->type_name("MODEL.gguf");
   part->add_option("--text", report->text, "what the model reads meanwhile")->type_name("FILE");
   part->add_option("--matmul", report->matmul, "of which matrix products, a pattern as in plans")
       ->capture_default_str();

@@ -135,7 +135,8 @@ void run_league(LeagueArguments& arguments) {
   files.read(arguments.plans);
   files.read(entered.recipes);
   files.read(arguments.calibrate);
-  for (const std::string& tables : split_list(arguments.prices)) files.read(tables);
+  for (const std::string& tables : split_list(arguments.prices, "a table of prices"))
+    files.read(tables);
   Output output(arguments.result.output, files);
   Output plot(arguments.plot, files);
   check_plot(arguments.plot);  // said before the work begins

@@ -27,6 +27,12 @@ double runs_of(const Arithmetic& arithmetic, double length) {
   return std::ceil(length / block);
 }
 
+// Of the elements that one token uses, what the tokens of a batch use together: of experts each
+// token's are drawn by themselves, so that of many tokens nearly all are read.
+double read_together(const MatmulWork& work, double elements, double batch) {
+  return elements / work.used_part * -std::expm1(batch * std::log1p(-work.used_part));
+}
+
 // Looks prices up and remembers which were used.
 class Ledger {
  public:
@@ -141,10 +147,12 @@ RoleCost cost_of_matmul(const MatmulWork& work, const Arithmetic& arithmetic, Le
   const double sum_bytes = double(accumulator.cast.format.bits()) / 8;
   const auto batch = static_cast<double>(work.is_cache ? 1 : options.batch);
   const auto tile = static_cast<double>(options.tile);
-  counts.dram_bytes = (work.w_elements / batch + work.w_fresh) * w_bytes;
-  counts.sram_bytes =
-      work.w_elements * w_bytes * std::ceil(batch / tile) / batch + work.w_fresh * w_bytes +
-      work.x_elements * x_bytes * std::ceil(work.columns / tile) + work.outputs * sum_bytes;
+  const double read = read_together(work, work.w_elements, batch);
+  const double rows = read > 0 ? batch * (work.w_elements / read) : batch;  // of each matrix
+  counts.dram_bytes = (read / batch + work.w_fresh) * w_bytes;
+  counts.sram_bytes = read * w_bytes * std::ceil(rows / tile) / batch + work.w_fresh * w_bytes +
+                      work.x_elements * x_bytes * std::ceil(work.columns / tile) +
+                      work.outputs * sum_bytes;
   counts.register_bytes = work.multiplications * (x_bytes + w_bytes + 2 * sum_bytes);
   energy.dram = counts.dram_bytes * price({Operation::dram, "", ""});
   energy.sram = counts.sram_bytes * price({Operation::sram, "", ""});
@@ -249,7 +257,7 @@ class TreatedCost {
 
   RoleCost equalised(RoleCost cost, const MatmulWork& work) {
     const auto batch = static_cast<double>(options_.batch);
-    const double bytes = work.x_elements * sizeof(float);
+    const double bytes = read_together(work, work.x_elements, batch) * sizeof(float);
     cost.energy.convert += work.x_elements * f32_multiply();
     move(cost, bytes / batch, bytes / batch);
     cost.stored_bytes += work.w_stored / work.columns * sizeof(float);

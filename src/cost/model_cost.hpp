@@ -74,7 +74,8 @@ struct ModelCost {
 // step takes beyond the product); activations (and what is new in the cache)
 // converted from f32 once, weights beforehand; scaled operands multiplied by their scale's
 // reciprocal, sums by their scales, in f32. Bytes: DRAM, each weight once a step (so a batch-th of
-// it a token), the sequence's cache once, its new entry written. SRAM, the same and activations
+// it a token; of experts those that any of the batch's tokens uses, each drawing its own), the
+// sequence's cache once, its new entry written. SRAM, the same and activations
 // once per tile of outputs, weights once per tile of rows, sums written. Registers, both operands
 // and the sum in and out at each step. Elements take their format's bits, packed, plus scales.
 // What the plan does not name is f32. Element-wise multiplications are f32 always.

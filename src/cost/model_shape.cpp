@@ -34,6 +34,7 @@ void add_weight(ModelShape& shape, std::string name, double n, double k, double 
   work.x_elements = k * used;
   work.w_elements = n * k * used;
   work.w_stored = n * k * stored;
+  work.used_part = used / stored;
   work.outputs = n * used;
   work.columns = n;
   work.sum_length = k;
@@ -182,13 +183,17 @@ ModelShape shape_of_file(const std::string& path, int64_t context) {
   ModelShape shape{path, "the file's description", {}, 0};
   const int64_t embedding = file.needed("embedding_length", -1);
   const auto layers = static_cast<int>(file.needed("block_count", -1));
-  const double experts_used = static_cast<double>(file.number("expert_used_count", -1).value_or(0));
 
   const auto add_matrix = [&](const ggml_tensor& tensor, const std::string& name) {
     const auto k = static_cast<double>(tensor.ne[0]);
     const auto n = static_cast<double>(tensor.ne[1]);
     if (tensor.ne[2] == 1) return add_weight(shape, name, n, k);
-    add_weight(shape, name, n, k, experts_used, static_cast<double>(tensor.ne[2]));
+    const int64_t used = file.needed("expert_used_count", -1);
+    if (used > tensor.ne[2]) {
+      throw Error(path + fmt::format(": '{}' has {} experts, and 'expert_used_count' is {}",
+                                     printable(name), tensor.ne[2], used));
+    }
+    add_weight(shape, name, n, k, static_cast<double>(used), static_cast<double>(tensor.ne[2]));
   };
   for (int layer = 0; layer < layers; ++layer) {
     const std::string prefix = fmt::format("blk.{}.", layer);

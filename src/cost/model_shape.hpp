@@ -19,6 +19,7 @@ struct MatmulWork {
   double w_elements = 0;  // read, each once
   double w_fresh = 0;     // of these, written for this token: the cache's new entry
   double w_stored = 0;    // elements that exist, experts that are not used included
+  double used_part = 1;   // of what is stored, by one token: less where experts are chosen
   double outputs = 0;
   double columns = 0;     // outputs that share one row of activations
   double sum_length = 0;  // products of one sum

@@ -65,19 +65,52 @@ std::string canonical(const std::string& format) {
   }
 }
 
-std::string text_of(const toml::table& entry, std::string_view key, const std::string& fallback) {
+std::string text_in(const toml::table& entry, std::string_view key, const std::string& fallback,
+                    const std::string& where) {
+  const toml::node* node = entry.get(key);
+  if (node && !node->is_string()) {
+    throw Error(where + ": '" + std::string(key) + "' is to be a text in quotes");
+  }
   return entry[key].value_or(fallback);
 }
 
+// What is misspelt would be left out without a word.
+void check_keys(const toml::table& entry, std::initializer_list<std::string_view> known,
+                const std::string& of, const std::string& where) {
+  for (const auto& [key, node] : entry) {
+    if (std::find(known.begin(), known.end(), key.str()) != known.end()) continue;
+    throw Error(where + ": " + of + " has no '" + std::string(key.str()) +
+                fmt::format("': it has {}", fmt::join(known, ", ")));
+  }
+}
+
+// A family of the registry, or L-Mul's formula.
+void check_family(const std::string& family, const std::string& where) {
+  std::string names;
+  for (const MultiplierFamily* known : multiplier_families()) {
+    const std::string name(known->name);
+    if (family == name || family == "lmul-formula") return;
+    names += name + ", ";
+  }
+  throw Error(where + ": '" + family + "' is no family of multipliers: give " + names +
+              "or lmul-formula");
+}
+
 Price parse_price(const toml::table& entry, const PriceTable& table, const std::string& where) {
+  constexpr double k_most = 1e12;  // pJ, a joule: a token's sum stays a number
+  check_keys(entry, {"operation", "family", "format", "pj", "spread", "source", "note"}, "a price",
+             where);
+  const auto text_of = [&](std::string_view key, const std::string& fallback) {
+    return text_in(entry, key, fallback, where);
+  };
   Price price;
-  const std::string operation = text_of(entry, "operation", "");
+  const std::string operation = text_of("operation", "");
   const auto found = parse_operation(operation);
   if (!found) {
     throw Error(where + ": '" + operation +
                 "' is no operation: give multiply, add, step, convert, dram, sram or register");
   }
-  price.key = {*found, text_of(entry, "family", ""), canonical(text_of(entry, "format", ""))};
+  price.key = {*found, text_of("family", ""), canonical(text_of("format", ""))};
   const std::string name = to_string(price.key);
   if (price.key.format.empty() != moves_bytes(*found)) {
     throw Error(where + ": the price of " + name +
@@ -88,13 +121,19 @@ Price parse_price(const toml::table& entry, const PriceTable& table, const std::
                 (multiplies(*found) ? " needs a family of multipliers"
                                     : " takes no family of multipliers"));
   }
+  if (multiplies(*found)) check_family(price.key.family, where);
   price.pj = entry["pj"].value_or(-1.0);
-  price.spread = entry["spread"].value_or(0.0);
-  if (!(price.pj >= 0) || !(price.spread >= 0) || !std::isfinite(price.pj + price.spread)) {
-    throw Error(where + ": the price of " + name + " needs pj, a number not below 0");
+  price.spread = entry.contains("spread") ? entry["spread"].value_or(-1.0) : 0.0;
+  if (!(price.pj >= 0 && price.pj <= k_most)) {
+    throw Error(where + ": the price of " + name +
+                " needs pj, a number not below 0 and at most 1e12");
   }
-  price.source = text_of(entry, "source", table.source);
-  price.note = text_of(entry, "note", "");
+  if (!(price.spread >= 0 && price.spread <= k_most)) {
+    throw Error(where + ": the spread of the price of " + name +
+                " is to be a number not below 0 and at most 1e12");
+  }
+  price.source = text_of("source", table.source);
+  price.note = text_of("note", "");
   return price;
 }
 
@@ -104,8 +143,16 @@ PriceTable table_named(const std::string& name) {
     if (table.name == name) return table;
     names += (names.empty() ? "" : ", ") + table.name;
   }
-  if (name.find_first_of("./") != name.npos)
-    return parse_price_table(read_input_file(name, "the table of prices", k_settings_limit), name);
+  if (name.find_first_of("./") != name.npos) {
+    PriceTable table =
+        parse_price_table(read_input_file(name, "the table of prices", k_settings_limit), name);
+    const auto built_in = price_tables();
+    if (std::any_of(built_in.begin(), built_in.end(),
+                    [&](const PriceTable& other) { return other.name == table.name; })) {
+      table.name += " (" + name + ")";  // what napier hw report measures on osu018 is so called
+    }
+    return table;
+  }
   throw Error("--prices: '" + name + "' is no table of prices: give " + names +
               ", or the path of a TOML file");
 }
@@ -148,6 +195,10 @@ double f32_step(const PriceTable& table) {
   if (!multiply || !add) {
     throw Error("--prices: the table " + table.name +
                 " has no f32 multiplication and addition to be scaled by");
+  }
+  if (multiply->pj + add->pj < 1e-12) {
+    throw Error("--prices: the table " + table.name +
+                " has an f32 multiplication and addition of 0 pJ: nothing can be scaled by it");
   }
   return multiply->pj + add->pj;
 }
@@ -214,13 +265,16 @@ PriceTable parse_price_table(std::string_view text, const std::string& where) {
         fmt::format("{}: line {}: {}", where, error.source().begin.line, error.description()));
   }
   PriceTable table;
-  table.name = text_of(document, "name", "");
-  table.title = text_of(document, "title", "");
-  table.source = text_of(document, "source", "");
+  check_keys(document, {"name", "title", "source", "price"}, "a table of prices", where);
+  table.name = text_in(document, "name", "", where);
+  table.title = text_in(document, "title", "", where);
+  table.source = text_in(document, "source", "", where);
   if (table.name.empty() || table.source.empty()) {
     throw Error(where + ": a table of prices needs 'name' and 'source'");
   }
-  if (const toml::array* entries = document["price"].as_array()) {
+  if (const toml::node* price = document.get("price")) {
+    const toml::array* entries = price->as_array();
+    if (!entries) throw Error(where + ": 'price' is to be written [[price]]");
     for (const toml::node& node : *entries) {
       const toml::table* entry = node.as_table();
       if (!entry) throw Error(where + ": 'price' is to be written [[price]]");
@@ -243,7 +297,7 @@ std::span<const PriceTable> price_tables() {
 }
 
 Prices::Prices(std::string_view list) {
-  for (const std::string& name : split_list(list)) {
+  for (const std::string& name : split_list(list, "a table of prices")) {
     const size_t at = name.find('@');
     if (at == name.npos) {
       tables_.push_back(table_named(name));

@@ -231,10 +231,15 @@ Liberty parse_liberty(const std::string& text, const std::string& path) {
     LibertyCell& cell = library.cells[group.arguments];
     cell.area = number_of(group, "area", 0);
     for (const Group& pin_group : group.groups) {
+      cell.is_register = cell.is_register || pin_group.type == "ff";
       if (pin_group.type != "pin") continue;
       LibertyPin& pin = cell.pins[pin_group.arguments];
       const std::string* direction = pin_group.find("direction");
       pin.is_output = direction && *direction == "output";
+      if (const std::string* function = pin_group.find("function"); pin.is_output && function) {
+        cell.has_function = true;
+        cell.is_inverter = function->find_first_of("!'") != function->npos;
+      }
       pin.capacitance = number_of(pin_group, "capacitance", 0) * load;
       for (const Group& inner : pin_group.groups) {
         const bool power = inner.type == "internal_power";
@@ -251,6 +256,8 @@ Liberty parse_liberty(const std::string& text, const std::string& path) {
       }
     }
   }
+  for (auto& [name, cell] : library.cells)
+    cell.is_inverter = cell.is_inverter && cell.inputs() == 1;
   if (library.voltage <= 0) throw Error(path + ": no liberty file: it has no nom_voltage");
   if (library.cells.empty()) throw Error(path + ": no liberty file: it has no cells");
   return library;

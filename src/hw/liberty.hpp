@@ -27,6 +27,16 @@ struct LibertyPin {
 struct LibertyCell {
   double area = 0;  // in the library's unit, um^2
   std::map<std::string, LibertyPin> pins;
+  bool is_register = false;  // a flip-flop
+  bool is_inverter = false;
+  bool has_function = false;  // of an output, so that circuits can be made of it
+
+  // Of what has a function.
+  int inputs() const {
+    int count = 0;
+    for (const auto& [name, pin] : pins) count += has_function && !pin.is_output;
+    return count;
+  }
 };
 
 // One technology. Thread safe once made.

@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 #include <cstdlib>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -177,7 +178,8 @@ double delay_of(const HardwareUnit& unit, const WorkFolder& folder) {
   write_whole(
       folder.path("unit.tcl"),
       fmt::format(
-          "set_cmd_units -time ns\nread_liberty cells.lib\nread_verilog net.v\nlink_design unit\n"
+          // A library sets the units as it is read, so they are set after it.
+          "read_liberty cells.lib\nset_cmd_units -time ns\nread_verilog net.v\nlink_design unit\n"
           "{}report_checks {} -path_delay max -format end -digits 4\n",
           has_clock ? fmt::format("create_clock -period {} [get_ports clock]\n", period) : "",
           has_clock ? "" : "-unconstrained"));
@@ -205,12 +207,30 @@ Technology load_technology(const std::string& path, const WorkFolder& folder) {
   if (path.ends_with(".gz")) {
     need_tools({"gzip"});
     read_input_file(path, "the liberty file");  // says it if it is not there
-    run_tool({"gzip", "-dc", path}, folder.path(), technology.liberty_path);
+    const std::string from = std::filesystem::absolute(path).string();  // gzip runs elsewhere
+    try {
+      run_tool({"gzip", "-t", "--", from}, folder.path());
+    } catch (const Error&) {
+      throw Error(path + ": the liberty file cannot be unpacked: it is no whole gzip file");
+    }
+    run_tool({"gzip", "-dc", "--", from}, folder.path(), technology.liberty_path);
   } else {
     write_whole(technology.liberty_path, read_input_file(path, "the liberty file"));
   }
   technology.liberty =
       parse_liberty(read_input_file(technology.liberty_path, "the liberty file"), path);
+  const auto& cells = technology.liberty.cells;
+  const auto has = [&](auto&& wanted) {
+    return std::any_of(cells.begin(), cells.end(), [&](const auto& cell) {
+      return !cell.second.is_register && wanted(cell.second);
+    });
+  };
+  if (!has([](const LibertyCell& cell) { return cell.is_inverter; }) ||
+      !has([](const LibertyCell& cell) { return cell.inputs() > 1; })) {
+    throw Error(path +
+                ": no circuit can be made of its cells: an inverter and a gate of more inputs are "
+                "needed, all cells in one file");
+  }
   need_tools({"yosys"});
   write_whole(folder.path("cells.ys"),
               "read_liberty -ignore_miss_func cells.lib\n"
@@ -223,6 +243,12 @@ Technology load_technology(const std::string& path, const WorkFolder& folder) {
 Synthesis synthesise(const HardwareUnit& unit, const Technology& technology, Aim aim, double target,
                      uint64_t seed, const WorkFolder& folder) {
   need_tools({"yosys", "sta"});
+  const auto& cells = technology.liberty.cells;
+  if (unit.latency() > 0 && std::none_of(cells.begin(), cells.end(), [](const auto& cell) {
+        return cell.second.is_register;
+      })) {
+    throw Error(technology.path + ": no pipeline can be made of its cells: it has no flip-flop");
+  }
   write_whole(folder.path("unit.v"), unit.verilog());
   const std::string shuffle =
       seed == 0 ? "" : fmt::format("rename -scramble-name -seed {}\n", seed % 1000000 + 1);
@@ -246,7 +272,11 @@ Synthesis synthesise(const HardwareUnit& unit, const Technology& technology, Aim
                           "write_verilog -noattr -simple-lhs net.v\n",
                           unit.latency() > 0 ? "dfflibmap -liberty cells.lib\nopt_clean\n" : "",
                           shuffle, delay, script));
-  run_tool({"yosys", "-q", "-s", "unit.ys"}, folder.path());
+  try {
+    run_tool({"yosys", "-q", "-s", "unit.ys"}, folder.path());
+  } catch (const Error& error) {
+    throw Error(unit.name() + " on " + technology.path + ": " + error.what(), error.blame());
+  }
   Synthesis result;
   result.verilog = read_input_file(folder.path("net.v"), "a tool's result");
   result.netlist = read_netlist(read_input_file(folder.path("net.json"), "a tool's result"));

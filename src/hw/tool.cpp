@@ -48,37 +48,40 @@ bool has_tool(const std::string& program) {
 }
 
 void need_tools(const std::vector<std::string>& programs) {
-  std::string missing;
+  std::string missing, packages;
   for (const std::string& program : programs) {
-    if (!has_tool(program)) missing += (missing.empty() ? "" : ", ") + program;
+    if (has_tool(program)) continue;
+    missing += (missing.empty() ? "" : ", ") + program;
+    packages += " " + (program == "sta" ? "opensta" : program);
   }
   if (missing.empty()) return;
-  throw Error("not installed: " + missing +
-              " (Debian: apt-get install yosys iverilog opensta qflow-tech-osu018)");
+  throw Error("not installed: " + missing + " (Debian: apt-get install" + packages + ")");
 }
 
 std::string run_tool(const std::vector<std::string>& command, const std::string& folder,
                      const std::string& output_path) {
-  const std::string log = output_path.empty() ? folder + "/tool.log" : output_path;
+  const std::string log = folder + "/tool.log";
   std::vector<char*> arguments;
   for (const std::string& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
   const pid_t child = fork();
   if (child < 0) throw Error(command[0] + ": cannot be started", Blame::environment);
   if (child == 0) {
-    const int out = open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    const int said = open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    const int out =
+        output_path.empty() ? said : open(output_path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666);
     const int in = open("/dev/null", O_RDONLY);
-    if (out < 0 || in < 0 || chdir(folder.c_str()) != 0) _exit(127);
+    if (said < 0 || out < 0 || in < 0 || chdir(folder.c_str()) != 0) _exit(127);
     dup2(in, STDIN_FILENO);
     dup2(out, STDOUT_FILENO);
-    if (output_path.empty()) dup2(out, STDERR_FILENO);
+    dup2(said, STDERR_FILENO);
     execvp(arguments[0], arguments.data());
     _exit(127);
   }
   int status = 0;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
-  std::string text = output_path.empty() ? read_input_file(log, "a tool's log") : "";
+  std::string text = read_input_file(log, "a tool's log");
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
     const size_t tail = text.size() > 300 ? text.size() - 300 : 0;
     std::string end = text.substr(tail);

@@ -569,7 +569,7 @@ std::pair<size_t, size_t> trimmed(std::string_view text, size_t begin, size_t en
   return {begin, end};
 }
 
-std::vector<std::pair<size_t, size_t>> list_parts(std::string_view text) {
+std::vector<std::pair<size_t, size_t>> list_parts(std::string_view text, std::string_view what) {
   std::vector<std::pair<size_t, size_t>> parts;
   int depth = 0;
   size_t begin = 0;
@@ -581,7 +581,7 @@ std::vector<std::pair<size_t, size_t>> list_parts(std::string_view text) {
     }
     parts.push_back(trimmed(text, begin, i));
     if (parts.back().first == parts.back().second) {
-      throw ParseError(text, begin, "expected an arithmetic here, found nothing");
+      throw ParseError(text, begin, "expected " + std::string(what) + " here, found nothing");
     }
     begin = i + 1;
   }
@@ -614,9 +614,9 @@ Arithmetic parse_arithmetic(std::string_view text) {
   return parse_arithmetic(text, 0, text.size());
 }
 
-std::vector<std::string> split_list(std::string_view text) {
+std::vector<std::string> split_list(std::string_view text, std::string_view what) {
   std::vector<std::string> result;
-  for (const auto& [begin, end] : list_parts(text)) {
+  for (const auto& [begin, end] : list_parts(text, what)) {
     result.emplace_back(text.substr(begin, end - begin));
   }
   return result;
@@ -624,7 +624,7 @@ std::vector<std::string> split_list(std::string_view text) {
 
 std::vector<Arithmetic> parse_arithmetic_list(std::string_view text) {
   std::vector<Arithmetic> result;
-  for (const auto& [begin, end] : list_parts(text)) {
+  for (const auto& [begin, end] : list_parts(text, "an arithmetic")) {
     result.push_back(parse_arithmetic(text, begin, end));
   }
   return result;

@@ -104,7 +104,7 @@ std::string cost_table(const CostStudy& study, bool by_role) {
   std::vector<std::string> header = {"arithmetic", "multiply",     "accumulate",
                                      "convert",    "element-wise", "registers",
                                      "SRAM",       "DRAM",         "total"};
-  if (by_role) header.insert(header.begin() + 1, "role");
+  if (by_role) header.insert(header.begin() + 1, {"role", "computed in"});
   if (!by_role) header.insert(header.end(), {"of first", "arithmetic alone", "DRAM read"});
   TextTable table(header);
   for (size_t i = 0; i < study.costs.size(); ++i) {
@@ -112,7 +112,7 @@ std::string cost_table(const CostStudy& study, bool by_role) {
     if (by_role) {
       for (const RoleCost& role : cost.roles) {
         std::vector<std::string> cells = split_cells(role.energy);
-        cells.insert(cells.begin(), {study.names[i], role.role});
+        cells.insert(cells.begin(), {study.names[i], role.role, role.arithmetic});
         table.add(cells);
       }
       continue;
@@ -147,7 +147,7 @@ std::string cost_table(const CostStudy& study, bool by_role) {
          "step, in the"
          "\nplan's own format, and are shared by the batch; each sequence's keys and values are "
          "its "
-         "own."
+         "own. Of experts each token draws its own. Every layer attends to the whole context."
          "\nDivisions, exponentials, control and leakage are not counted.\n";
 }
 
@@ -208,9 +208,9 @@ std::string cost_csv(const CostStudy& study) {
   return text;
 }
 
-std::string prices_table() {
+std::string prices_table(std::span<const PriceTable> tables) {
   std::string text;
-  for (const PriceTable& table : price_tables()) {
+  for (const PriceTable& table : tables) {
     text += fmt::format("{}: {}\n{}\n\n", table.name, table.title, table.source);
     TextTable rows({"operation", "pJ", "+-", "note", "source"});
     for (const Price& price : table.prices) {
@@ -223,9 +223,9 @@ std::string prices_table() {
   return text + "dram, sram and register: pJ a byte.\n";
 }
 
-std::string prices_json() {
-  Json tables = Json::array();
-  for (const PriceTable& table : price_tables()) {
+std::string prices_json(std::span<const PriceTable> tables) {
+  Json list = Json::array();
+  for (const PriceTable& table : tables) {
     Json rows = Json::array();
     for (const Price& price : table.prices) {
       rows.push_back({{"operation", operation_name(price.key.operation)},
@@ -236,10 +236,10 @@ std::string prices_json() {
                       {"source", price.source},
                       {"note", price.note}});
     }
-    tables.push_back(
+    list.push_back(
         {{"name", table.name}, {"title", table.title}, {"source", table.source}, {"prices", rows}});
   }
-  return json_text(tables);
+  return json_text(list);
 }
 
 std::string gates_table() {

@@ -20,9 +20,9 @@ std::string cost_table(const CostStudy& study, bool by_role);
 std::string cost_json(const CostStudy& study);
 std::string cost_csv(const CostStudy& study);
 
-// The built-in tables of prices, every row with its source.
-std::string prices_table();
-std::string prices_json();
+// Tables of prices, every row with its source.
+std::string prices_table(std::span<const PriceTable> tables);
+std::string prices_json(std::span<const PriceTable> tables);
 
 // Gates as L-Mul's paper has them, by its formula and by a correct one; and its energy ratios from
 // its own prices.

@@ -56,14 +56,14 @@ const char* variant_name(const LmulVariant& variant) {
 
 std::string products_table(const std::vector<ProductRow>& rows, const ErrorStudyOptions& options) {
   TextTable table({"operands", "arithmetic", "bias", "mean |e|", "rms", "max |e|", "SNR dB", "gain",
-                   "flushed", "mean step", "closed form"});
+                   "flushed", "not finite", "mean step", "closed form"});
   for (const ProductRow& row : rows) {
     const ProductErrors& e = row.errors;
     table.add({row.operands, row.arith, percent(e.bias, e.bias_error),
                fmt::format("{:.3f} %", 100 * e.mean_abs), fmt::format("{:.3f} %", 100 * e.rms),
                fmt::format("{:.2f} %", 100 * e.max_abs), fmt::format("{:.2f}", e.snr_db()),
                fmt::format("{:.4f}", e.gain), fmt::format("{:.2f} %", 100 * e.flushed),
-               fmt::format("{:+.6f}", e.mean_step),
+               fmt::format("{:.2f} %", 100 * e.not_finite), fmt::format("{:+.6f}", e.mean_step),
                !row.closed ? "-"
                            : fmt::format("{:+.6f}{}", row.closed->mean_error,
                                          row.closed->is_formula ? "" : " (sum)")});
@@ -78,11 +78,12 @@ std::string products_table(const std::vector<ProductRow>& rows, const ErrorStudy
              "mantissas."
              "\nSNR weighs by magnitude: sum of exact^2 over sum of error^2; gain is the products' "
              "on the"
-             "\nexact ones by least squares; flushed: products that are zero. Mean step: of error "
-             "/ "
-             "2^(xe+we),"
-             "\nwhat the closed form predicts ('sum': over the kept mantissas, with weights by "
-             "formula).\n",
+             "\nexact ones by least squares; flushed: products that are zero; not finite: products "
+             "left out."
+             "\nMean step: of error / 2^(xe+we), what the closed form predicts ('sum': over the "
+             "kept "
+             "mantissas,"
+             "\nwith weights by formula).\n",
              options.source_bits);
 }
 

@@ -3,11 +3,16 @@ import csv
 import io
 import json
 import math
+import re
+import sys
 from pathlib import Path
 
 import pytest
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
+sys.path.append(str(Path(__file__).resolve().parents[1] / "recipes"))
+
+import planted  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +47,26 @@ def test_counts_are_those_of_the_graphs(cost, napier, shared, model, layers):
     by_op = census["elementwise_by_op"]
     assert roles["element-wise"]["elementwise"] * 512 == pytest.approx(sum(by_op.values()), rel=0.1)
     assert by_op["ROPE"] + by_op["SOFT_MAX"] < roles["element-wise"]["elementwise"] * 512
+
+
+def test_experts_of_a_batch(cost, napier, shared, tmp_path):
+    """Each token draws 2 of 8: alone it reads a quarter of them, 5 together 8 (1 - (3/4)^5), and of
+    many each expert is read once a step, in tiles of its own tokens alone."""
+    planted.mixture(shared("data/models/stories260K.gguf"), tmp_path / "moe.gguf", 8, 2)
+    layers, n, k = 5, 172, 64
+    for batch, read in [(1, 2), (5, 8 * (1 - 0.75 ** 5)), (400, 8 * (1 - 0.75 ** 400))]:
+        plan = cost(tmp_path / "moe.gguf", "--arith", "f32", "--batch", batch)["plans"][0]
+        (role,) = [role for role in plan["roles"] if role["role"] == "ffn_up_exps"]
+        assert role["counts"]["multiplications"] == layers * 2 * n * k
+        weights = layers * read * n * k * 4 / batch
+        assert role["counts"]["dram_bytes"] == pytest.approx(weights)
+        # 400 tokens are 100 rows an expert: one tile of 128, where a whole matrix would have four.
+        assert role["counts"]["sram_bytes"] == pytest.approx(
+            weights + layers * 2 * (k * math.ceil(n / 128) + n) * 4)
+    for used in (0, 9):
+        planted.mixture(shared("data/models/stories260K.gguf"), tmp_path / "bad.gguf", 8, used)
+        done = napier("cost", tmp_path / "bad.gguf", "--arith", "f32")
+        assert done.returncode == 2 and "expert_used_count" in done.stderr, done.stderr
 
 
 PRICES = """
@@ -276,6 +301,28 @@ def test_prices_have_sources(cost):
     assert prices["multiply", "exact", "f32"] == 3.7 and prices["add", "", "f32"] == 0.9
 
 
+def test_a_table_of_ones_own_is_shown_and_told_from_the_built_in(cost, napier, tmp_path):
+    """What `napier hw report` measures on osu018 is called osu018 as the built-in table is."""
+    own = tmp_path / "own.toml"
+    own.write_text(PRICES.replace('"test"', '"osu018"'))
+    (table,) = cost("--show", "prices", "--prices", own)
+    assert len(table["prices"]) == PRICES.count("[[price]]")
+    plan = cost("llama-3.1-8b", "--arith", "bf16", "--prices", f"{own},osu018")["plans"][0]
+    tables = {p["operation"]: p["table"] for p in plan["prices"]}
+    assert tables["dram"] == f"osu018 ({own})" and tables["multiply exact bf16"] == "osu018"
+    (scaled,) = cost("--show", "prices", "--prices", "osu018@horowitz45")
+    pj = {(p["operation"], p["family"], p["format"]): p["pj"] for p in scaled["prices"]}
+    assert pj["multiply", "exact", "f32"] + pj["add", "", "f32"] == pytest.approx(3.7 + 0.9)
+
+
+def test_a_role_in_two_arithmetics(napier):
+    done = napier("cost", "llama-3.1-8b", "--arith", "f32", "--plan",
+                  "blk.0.*->bf16; *->f32", "--show", "roles")
+    rows = [line.split()[-18:] for line in done.stdout.splitlines() if " attn_q " in line]
+    assert sorted(row[0:2] for row in rows) == [["attn_q", "bf16"], ["attn_q", "f32"],
+                                                ["attn_q", "f32"]]
+
+
 def test_scaling_one_table_by_another(cost, tmp_path):
     (tmp_path / "prices.toml").write_text(PRICES)
     plan = cost("llama-3.1-8b", "--arith", "f32", "--prices",
@@ -310,6 +357,10 @@ def test_csv(napier, tmp_path):
     (["llama-3.1-8b", "--tile", "0"], "--tile"), (["llama-3.1-8b", "--free", "mul"], "mul"),
     (["llama-3.1-8b", "--free", "step"], "step"),
     (["llama-3.1-8b", "--prices", "bad.toml"], "bad.toml"), (["bad.toml"], "bad.toml"),
+    (["llama-3.1-8b", "--prices", "horowitz45,"], "expected a table of prices"),
+    (["llama-3.1-8b", "--prices", "free.toml@horowitz45,horowitz45"], "nothing can be scaled"),
+    (["llama-3.1-8b", "--prices", "horowitz45@free.toml,horowitz45"], "nothing can be scaled"),
+    (["--show", "prices", "--prices", "nobody"], "nobody"),
     (["--show", "gates", "--csv"], "--csv"),
     (["llama-3.1-8b", "--plan", "*.weight -> int8-int32 with outliers(6,f16); * -> f32"],
      "depends on how a text's activations are"),
@@ -319,6 +370,7 @@ def test_csv(napier, tmp_path):
 ])
 def test_wrong_requests(napier, arguments, words, tmp_path):
     (tmp_path / "bad.toml").write_text("name = 'x'\nsource = 'y'\n[[price]]\noperation = 'add'\n")
+    (tmp_path / "free.toml").write_text(re.sub("pj = .*", "pj = 0", PRICES))
     done = napier("cost", *arguments, cwd=tmp_path)
     assert done.returncode == 2 and words in done.stderr, done.stderr
     assert done.stderr.count("\n") == 1 and not done.stdout
@@ -334,6 +386,15 @@ def test_wrong_requests(napier, arguments, words, tmp_path):
     (PRICES + "[[price]]\noperation = 'dram'\nformat = 'f16'\npj = 1", "takes no format"),
     (PRICES + "[[price]]\noperation = 'sub'\nformat = 'f16'\npj = 1", "no operation"),
     (PRICES + "[[price", "line"),
+    ("name = 'x'\nsource = 'y'\n[price]\noperation = 'dram'\npj = 1", "[[price]]"),
+    (PRICES.replace("[[price]]", "[[prices]]"), "has no 'prices'"),
+    ("name = 3\nsource = 'y'", "'name' is to be a text"),
+    (PRICES + "[[price]]\noperation = 'add'\nformat = 16\npj = 1", "'format' is to be a text"),
+    (PRICES + "[[price]]\noperation = 'add'\nformat = 'f16'\npj = 1\nspred = 1", "no 'spred'"),
+    (PRICES + "[[price]]\noperation = 'add'\nformat = 'f16'\npj = 1\nspread = 'x'", "spread"),
+    (PRICES + "[[price]]\noperation = 'add'\nformat = 'f16'\npj = 1e300", "at most 1e12"),
+    (PRICES + "[[price]]\noperation = 'multiply'\nfamily = 'lmull'\nformat = 'f16'\npj = 1",
+     "'lmull' is no family of multipliers"),
 ])
 def test_broken_tables(napier, text, words, tmp_path):
     (tmp_path / "t.toml").write_text(text)

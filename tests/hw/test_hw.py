@@ -1,6 +1,7 @@
 """napier hw: Verilog, the report and its table of prices, wrong requests."""
 import gzip
 import json
+import re
 import shutil
 import tomllib
 from pathlib import Path
@@ -143,6 +144,9 @@ def test_a_library_elsewhere_packed_or_not(napier, flow, tmp_path):
     (["hw", "report", "--arith", "bf16", "--tech", "none.lib"], "none.lib"),
     (["hw", "report", "--arith", "bf16", "--vectors", "1", "--tech", "x"], "--vectors"),
     (["hw", "report", "--arith", "bf16", "--operands", "cauchy", "--tech", "x"], "no law"),
+    (["hw", "report", "--arith", "bf16", "--text", "x", "--tech", "x"], "only a model reads"),
+    (["hw", "report", "m.gguf", "--arith", "bf16", "--operands", "gaussian"], "excludes"),
+    (["hw", "report", "--arith", "bf16", "--delay", ",", "--tech", "x"], "expected a delay"),
 ])
 def test_wrong_requests(napier, arguments, words, tmp_path):
     if "none.lib" in arguments and not all(map(shutil.which, TOOLS)):
@@ -156,3 +160,70 @@ def test_without_tools_it_says_so(napier, tmp_path):
     done = napier("hw", "report", "--arith", "bf16", "--tech", tmp_path / "x.lib",
                   env={"PATH": "/nowhere"})
     assert done.returncode == 2 and "not installed: yosys, sta, iverilog" in done.stderr
+    done = napier("hw", "check", "--arith", "bf16", env={"PATH": "/nowhere"})
+    assert done.returncode == 2 and "apt-get install verilator)" in done.stderr
+
+
+def test_a_packed_library_of_this_folder(napier, flow, tmp_path):
+    """By a relative path, and its name within quotes; the table it makes is one for napier cost."""
+    name = 'my "cells".lib.gz'
+    with gzip.open(tmp_path / name, "wb") as file:
+        file.write(OSU018.read_bytes())
+    done = napier("hw", "report", "--arith", "x=e2m1/w=e2m1", "--unit", "wide", "--repeats", 1,
+                  "--vectors", 50, "--delay", 0, "--tech", name, "--prices", "p.toml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert tomllib.loads((tmp_path / "p.toml").read_text())["name"] == 'my "cells"'
+    shown = napier("cost", "--show", "prices", "--prices", "p.toml", cwd=tmp_path)
+    assert shown.returncode == 0 and "multiply exact e2m1fn" in shown.stdout, shown.stderr
+
+
+def test_two_libraries_of_one_name(napier, flow, tmp_path):
+    """Each is compared with its own first."""
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "a" / "x.lib").write_bytes(OSU018.read_bytes())
+    half = re.sub(r"\barea : ([0-9.]+)", lambda m: f"area : {float(m[1]) / 2}",
+                  OSU018.read_text())
+    (tmp_path / "b" / "x.lib").write_text(half)
+    done = napier("hw", "report", "--arith", "x=e2m1/w=e2m1", "--unit", "wide", "--repeats", 1,
+                  "--vectors", 50, "--delay", 0, "--tech", "a/x.lib,b/x.lib", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines() if line.startswith("x=e2m1")]
+    assert [row[2] for row in rows] == ["a/x.lib", "b/x.lib"]
+    assert all(row.count("100.0") == 3 for row in rows), done.stdout
+
+
+def test_delays_are_in_ns_whatever_the_librarys_unit(napier, flow, tmp_path):
+    """The same numbers in picoseconds are delays of a thousandth."""
+    text = OSU018.read_text()
+    assert 'time_unit : "1ns"' in text
+    (tmp_path / "ps.lib").write_text(text.replace('time_unit : "1ns"', 'time_unit : "1ps"'))
+    done = napier("hw", "report", "--arith", "x=e3m2/w=e3m2", "--unit", "wide", "--repeats", 1,
+                  "--vectors", 50, "--delay", 0, "--tech", f"{OSU018},ps.lib", "--json",
+                  cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    here, ps = json.loads(done.stdout)["units"]
+    assert ps["delay"]["mean"] == pytest.approx(here["delay"]["mean"] / 1000, abs=1e-4)
+
+
+INVERTER = """library (x) { nom_voltage : 1.8; cell (INV) { area : 1;
+  pin (A) { direction : input; capacitance : 0.1; }
+  pin (Y) { direction : output; function : "(!A)"; } } }"""
+GATES = INVERTER[:-1] + """cell (NAND2) { area : 1;
+  pin (A) { direction : input; capacitance : 0.1; } pin (B) { direction : input; }
+  pin (Y) { direction : output; function : "(!(A B))"; } } }"""
+
+
+@pytest.mark.parametrize("name, content, words", [
+    ("x.lib.gz", b"no gzip", "no whole gzip file"),
+    ("x.lib.gz", gzip.compress(INVERTER.encode())[:-9], "no whole gzip file"),
+    ("x.lib", INVERTER.encode(), "an inverter and a gate"),
+    ("x.lib", GATES.replace("!A)", "A)").encode(), "an inverter and a gate"),
+    ("x.lib", GATES.encode(), "no flip-flop"),
+])
+def test_libraries_of_which_nothing_can_be_made(napier, flow, name, content, words, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    done = napier("hw", "report", "--arith", "x=e2m1/w=e2m1", "--unit", "wide", "--repeats", 1,
+                  "--vectors", 50, "--delay", 0, "--pipelined", "--tech", name, cwd=tmp_path)
+    assert done.returncode == 2 and words in done.stderr and name in done.stderr, done.stderr
+    assert done.stderr.count("\n") == 1
