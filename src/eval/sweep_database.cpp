@@ -9,9 +9,9 @@
 #include <cstring>
 #include <filesystem>
 #include <limits>
-#include <optional>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <utility>
 
 #include "cost/model_cost.hpp"

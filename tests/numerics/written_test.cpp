@@ -392,13 +392,14 @@ TEST(Errors, OfPlansAndLists) {
                                 {"kq* -> f32; * -> x=e4m3:rnx", 25, "unknown setting 'rnx'"},
                                 {"kq* -> f32; * -> lmul-m44", 18, "did you mean 'lmul-m4'?"},
                             });
-  expect_errors(split_list, {
-                                {"", 1, "expected an arithmetic here, found nothing"},
-                                {"f32,", 5, "expected an arithmetic here"},
-                                {"f32,,f16", 5, "expected an arithmetic here"},
-                                {",f32", 1, "expected an arithmetic here"},
-                                {"f32, ,f16", 5, "expected an arithmetic here"},
-                            });
+  expect_errors([](std::string_view text) { return split_list(text); },
+                {
+                    {"", 1, "expected an arithmetic here, found nothing"},
+                    {"f32,", 5, "expected an arithmetic here"},
+                    {"f32,,f16", 5, "expected an arithmetic here"},
+                    {",f32", 1, "expected an arithmetic here"},
+                    {"f32, ,f16", 5, "expected an arithmetic here"},
+                });
   expect_errors(parse_arithmetic_list,
                 {
                     {"f32,bf17", 5, "did you mean 'bf16'?"},
