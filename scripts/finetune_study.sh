@@ -55,10 +55,12 @@ sort -t, -k2,3 -k1,1 -k4,4n "$results" | awk -F, '
     if (!$9) sum[key] += $8
   }
   END {
-    printf "%-12s %-6s %-8s %6s %6s  %s\n", "arithmetic", "sums", "passes", "before", "after", "each"
+    printf "%-12s %-6s %-8s %6s %6s  %s\n",
+      "arithmetic", "sums", "passes", "before", "after", "each"
     for (i = 1; i <= count; i++) {
       key = order[i]
       ended = runs[key] - diverged[key]
-      printf "%s %6.3f %6.3f %s\n", key, before[key] / runs[key], ended ? sum[key] / ended : 0, after[key]
+      printf "%s %6.3f %6.3f %s\n", key, before[key] / runs[key],
+        ended ? sum[key] / ended : 0, after[key]
     }
   }'

@@ -1,8 +1,8 @@
 #!/bin/sh
 # study.sh [FOLDER [STEPS]]: trains the model of recipes/train/study.toml.in from scratch under each
 # arithmetic: forward only (gradients in f32), forward and backward, and, with sums in f32, by the
-# arithmetic's own derivative; sums in f32, bf16, e4m3; three seeds. A line a run goes to FOLDER/results.csv, with the SHA-256 of the model it made; begun
-# again, it goes on where it was.
+# arithmetic's own derivative; sums in f32, bf16, e4m3; three seeds. A line a run goes to
+# FOLDER/results.csv, with the SHA-256 of the model it made; begun again, it goes on where it was.
 # STUDY_FORMATS, STUDY_SUMS, STUDY_PASSES, STUDY_SEEDS choose parts of it; STUDY_JOBS runs go on
 # side by side, of one thread each: the model is too small for more.
 set -eu
