@@ -1,6 +1,7 @@
 # What study.sh and finetune_study.sh share: sourced, with $napier the command.
 
-# The accuracy of a model on 500 questions kept from training, under an arithmetic.
+# The accuracy of a model, under an arithmetic, on the 478 of 500 questions that have a number of
+# two digits (those of one digit are trained on): the last line of the table.
 accuracy() {
   "$napier" tasks -t 1 "$1" --task arithmetic/small --arith "$2" --csv |
     sed -n 's/.*,exact,[^,]*,\([^,]*\),.*/\1/p' | tail -n 1

@@ -211,6 +211,7 @@ void Ranks::check_same(const SweepSpec& spec, const std::map<std::string, std::s
 }
 
 void Ranks::abort(int code) const {
+  is_reason_said = 1;  // mpirun may end this one too before it has left
   if (rank_ == 0 && second_process != 0) kill(second_process, SIGUSR1);
   if (count_ > 1) MPI_Abort(MPI_COMM_WORLD, code);
   std::_Exit(code);

@@ -1,5 +1,5 @@
 #!/bin/sh
-# fuzz.sh FOLDER TARGET: runs one program of this folder, built in FOLDER, for 10 seconds, or for 10
+# fuzz.sh FOLDER TARGET: runs one program of this folder, built in FOLDER, for 6 seconds, or for 10
 # minutes in the long tier. 77 (skipped) where it was not built. Inputs that fail lie in FOLDER.
 set -eu
 cd "$(dirname "$0")"
@@ -9,7 +9,7 @@ program="$1/fuzz_$2"
   echo "SKIPPED: needs clang++ with libFuzzer"
   exit 77
 }
-seconds=10
+seconds=6
 [ "${NAPIER_TEST_FULL:-}" = 1 ] && seconds=600
 mkdir -p "$1/corpus_$2"
 seeds="$here/corpus"

@@ -71,7 +71,7 @@ TEST(Equivalence, EveryPairOfEightBitCodes) {
 
 TEST(Equivalence, WiderFormatsAndEveryAccumulator) {
   if (!has_simulator()) GTEST_SKIP() << "SKIPPED: needs iverilog, or verilator for the long tier";
-  const int64_t count = test::full_tier() ? 1000000 : 1200;
+  const int64_t count = test::full_tier() ? 1000000 : 600;
   for (const Case& c : {Case{"bf16", UnitKind::same},
                         Case{"bf16", UnitKind::step},
                         Case{"f16", UnitKind::step},
