@@ -17,13 +17,9 @@ results=$folder/finetuned.csv
 one_run() { # format sums passes seed
   name=finetuned-$1-$2-$3-$4
   from=$folder/f32-f32-forward-$4/model.gguf
-  arithmetic=$1/acc=$2
-  [ "$3" = both ] && backward=$arithmetic || backward=f32
-  sed -e "s|@NAME@|$name|; s|@OUTPUT@|$folder/$name|; s|@STEPS@|$steps|; s|@SEED@|$4|" \
-    -e "s|@FORWARD@|$arithmetic|; s|@BACKWARD@|$backward|; s|@FROM@|$from|" \
-    "$root/recipes/train/finetune.toml.in" >"$folder/$name.toml"
+  configured finetune "$name" "$1" "$2" "$3" "$4" "s|@FROM@|$from|"
   before=$(accuracy "$from" "$arithmetic")
-  row=$(trained "$folder" "$name" "$arithmetic")
+  row=$(trained "$name" "$arithmetic")
   echo "$1,$2,$3,$4,$steps,$before,$row" >>"$results"
 }
 

@@ -18,14 +18,10 @@ results=$folder/results.csv
 
 one_run() { # format sums passes seed
   name=$1-$2-$3-$4
-  arithmetic=$1/acc=$2
-  [ "$3" = both ] && backward=$arithmetic || backward=f32
   own=
   [ "$3" != own ] || own='/_gradients = /d; s/^forward = .*/&\ngradient = "own"/'
-  sed -e "s|@NAME@|$name|; s|@OUTPUT@|$folder/$name|; s|@STEPS@|$steps|; s|@SEED@|$4|" \
-    -e "s|@FORWARD@|$arithmetic|; s|@BACKWARD@|$backward|" \
-    -e "$own" "$root/recipes/train/study.toml.in" >"$folder/$name.toml"
-  row=$(trained "$folder" "$name" "$arithmetic")
+  configured study "$name" "$1" "$2" "$3" "$4" "$own"
+  row=$(trained "$name" "$arithmetic")
   echo "$1,$2,$3,$4,$steps,$row" >>"$results"
 }
 

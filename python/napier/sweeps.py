@@ -11,6 +11,13 @@ from napier import _core
 from napier.results import Drawing, Table
 
 
+def _existing(path: str | os.PathLike[str], what: str) -> str:
+    name = os.fspath(path)
+    if not os.path.exists(name):
+        raise FileNotFoundError(f"{name}: there is no such file; give {what}")
+    return name
+
+
 def read_sweep(path: str | os.PathLike[str]) -> Table:
     """The figures of a sweep, a record for each model, text or task, and arithmetic: a column for
     each metric.
@@ -21,9 +28,7 @@ def read_sweep(path: str | os.PathLike[str]) -> Table:
         >>> table = napier.read_sweep("results.db")            # doctest: +SKIP
         >>> axes = table.where(source="stories").plot()        # doctest: +SKIP
     """
-    name = os.fspath(path)
-    if not os.path.exists(name):
-        raise FileNotFoundError(f"{name}: there is no such file; give a database of napier sweep")
+    name = _existing(path, "a database of napier sweep")
     try:
         with sqlite3.connect(f"file:{name}?mode=ro", uri=True) as database:
             rows = database.execute(
@@ -59,9 +64,7 @@ def read_where(path: str | os.PathLike[str]) -> Table:
         >>> table = napier.read_where("where.json")            # doctest: +SKIP
         >>> axes = table.where(arith="lmul-m4").plot()         # doctest: +SKIP
     """
-    name = os.fspath(path)
-    if not os.path.exists(name):
-        raise FileNotFoundError(f"{name}: there is no such file; give JSON of napier where")
+    name = _existing(path, "JSON of napier where")
     records: list[dict[str, Any]] = []
     try:
         with open(name, encoding="utf-8") as file:

@@ -67,7 +67,6 @@ volatile std::sig_atomic_t is_reason_said = 0;  // by a rank whose work failed
 // Whether the first rank has ended. Its process may still be there, waiting for mpirun to take note
 // of its end, and answers signals until then; /proc knows it as a zombie. Safe in a signal handler.
 bool is_first_rank_lost() {
-  if (first_process == getpid()) return false;
   const int file = open(first_process_state.data(), O_RDONLY | O_CLOEXEC);
   if (file < 0) return true;
   std::array<char, 128> text;

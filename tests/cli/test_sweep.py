@@ -170,6 +170,17 @@ def test_killed_ten_times_it_resumes_to_the_same_database(build_dir, spec, undis
     assert again.returncode == 0 and dump(path) == dump(undisturbed[0])
 
 
+def stored_units(path):
+    """How many units a sweep that goes on has stored; 0 before its database can be read."""
+    try:
+        connection = sqlite3.connect(path)
+        units = connection.execute("SELECT count(*) FROM unit").fetchone()[0]
+        connection.close()
+        return units
+    except sqlite3.OperationalError:
+        return 0
+
+
 def mpirun(count, *command):
     if not shutil.which("mpirun"):
         pytest.skip("SKIPPED: needs mpirun (openmpi-bin)")
@@ -247,15 +258,8 @@ def test_a_rank_that_fails_in_the_midst_says_why_alone(build_dir, tmp_path, shar
     command, environment = mpirun(2, "sh", "-c", script)
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL,
                                stderr=subprocess.PIPE, text=True)
-    units = 0
-    while process.poll() is None and not units:
+    while process.poll() is None and not stored_units(tmp_path / "0" / "a.db"):
         time.sleep(0.02)
-        try:
-            connection = sqlite3.connect(tmp_path / "0" / "a.db")
-            units = connection.execute("SELECT count(*) FROM unit").fetchone()[0]
-            connection.close()
-        except sqlite3.OperationalError:
-            continue
     (tmp_path / "1" / "two.gguf").unlink()
     _, stderr = process.communicate(timeout=100)
     assert process.returncode != 0
@@ -329,12 +333,7 @@ def test_a_lost_rank_is_a_sentence_and_nothing_is_lost(build_dir, spec, undistur
         time.sleep(0.02)
         if process.poll() is not None:
             break
-        try:
-            connection = sqlite3.connect(path)
-            units = connection.execute("SELECT count(*) FROM unit").fetchone()[0]
-            connection.close()
-        except sqlite3.OperationalError:
-            continue
+        units = stored_units(path)
         children = subprocess.run(["pgrep", "-P", str(process.pid), "napier"], capture_output=True,
                                   text=True).stdout.split()
         ranks = {}
