@@ -22,7 +22,8 @@ namespace napier {
 namespace HWY_NAMESPACE {
 
 // To the nearest multiple of the gap, ties to even, then not beyond the largest, unless numbers are
-// known to be below: adding and taking away 1.5 * 2^23 gaps rounds numbers of both signs.
+// known to be below: adding and taking away 1.5 * 2^23 gaps rounds numbers of both signs. What
+// becomes zero loses its sign (see sign_of_zero). Each product here is exact, fused or not.
 template <bool k_saturates>
 struct NarrowRound {
   explicit NarrowRound(const NarrowSpec::Round& round)
@@ -34,10 +35,8 @@ struct NarrowRound {
 
   HWY_INLINE VecF32 operator()(VecF32 v) const {
     const VecF32 power = hn::Max(hn::And(v, exponents), floor);
-    const VecF32 shift = hn::Mul(power, magic);
-    VecF32 r = hn::Sub(hn::Add(v, shift), shift);
-    if (k_saturates) r = hn::Min(hn::Max(r, least), largest);
-    return hn::OrAnd(r, v, hn::SignBit(F32()));  // what becomes zero keeps its sign
+    const VecF32 r = hn::NegMulAdd(power, magic, hn::MulAdd(power, magic, v));
+    return k_saturates ? hn::Min(hn::Max(r, least), largest) : r;
   }
 
   VecF32 exponents, floor, magic, largest, least;
@@ -154,10 +153,58 @@ std::optional<NarrowSpec> make_spec(const Arithmetic& arithmetic, std::string* w
   if (!round) return no("sums are rounded in a way that f32 lanes do not have");
   spec.accumulator = *round;
   spec.format = arithmetic.accumulator.cast.format;
+  spec.half_gap = std::ldexp(1.0f, least_bit(spec.format) - 1);
+  const int least_of_terms =
+      spec.product ? least_bit(spec.product_format)
+                   : Quantiser(arithmetic.x).least_bit + Quantiser(arithmetic.w).least_bit;
+  spec.sums_vanish = least_of_terms < least_bit(spec.format);
   if (spec.term_bits + significand_bits(spec.format) + 3 > 24) {
     return no("f32's sums are not exact enough to be rounded again");
   }
   return spec;
+}
+
+// As the lanes round, with a zero's sign.
+float rounded(const NarrowSpec::Round& round, float v) {
+  const float binade = std::bit_cast<float>(std::bit_cast<uint32_t>(v) & 0x7F800000);
+  const float shift = std::max(binade, round.floor) * round.magic;
+  const float r = (v + shift) - shift;
+  return std::copysign(std::clamp(r, -round.largest, round.largest), v);
+}
+
+// The sign of a sum that came out as zero, as which the lanes give +0. Only a number other than zero
+// that was rounded to zero gives -0, and only -0 may follow it. The last term other than zero made
+// the sum zero: if it is below half a gap the sum was zero before, and takes its sign. Where scales
+// may have made the zero, the sum is made again.
+float sign_of_zero(const NarrowSpec& spec, const float* x, const float* w, int64_t k,
+                   bool is_scaled) {
+  const auto term = [&](int64_t i) {
+    const float product = x[i] * w[i * k_panel];
+    return spec.product ? rounded(*spec.product, product) : product;
+  };
+  for (int64_t last = k - 1; last >= 0 && !is_scaled; --last) {
+    const float t = term(last);
+    if (t == 0 && !std::signbit(t)) return 0;
+    if (std::abs(t) >= spec.half_gap) break;
+    if (t != 0) return std::copysign(0.0f, t);
+  }
+  float sum = 0;
+  for (int64_t i = 0; i < k; ++i) sum = rounded(spec.accumulator, sum + term(i));
+  return sum;
+}
+
+void restore_signs_of_zeros(const PanelTask<float>& task, const NarrowSpec& spec) {
+  const int64_t k = task.run_ends[task.runs - 1];
+  const bool is_scaled = task.x_scale != nullptr || task.w_scale != nullptr;
+  for (int64_t row = 0; row < task.rows; ++row) {
+    const float* x = task.x + row * task.x_stride;
+    float* out = task.out + row * task.out_stride;
+    for (int64_t c = 0; c < task.columns; ++c) {
+      if (out[c] != 0) continue;
+      const float* w = task.w + c / k_panel * task.panel_stride + c % k_panel;
+      out[c] = std::copysign(out[c], sign_of_zero(spec, x, w, k, is_scaled));
+    }
+  }
 }
 
 class NarrowWeights final : public PanelWeights<float> {
@@ -197,6 +244,8 @@ class NarrowWeights final : public PanelWeights<float> {
   }
   void run(const PanelTask<float>& task, int path) const override {
     HWY_DYNAMIC_DISPATCH(run_narrow)(task, spec_, path);
+    // Blocks' sums are added from +0, which stays so.
+    if (spec_.sums_vanish && !task.in_blocks) restore_signs_of_zeros(task, spec_);
   }
   void run_any(const PanelTask<float>& task, const MagnitudeRange&,
                const MagnitudeRange&) const override {

@@ -22,6 +22,8 @@ struct NarrowSpec {
   std::optional<Round> product;
   Format format;             // of the sums
   Format product_format;     // where products are rounded
+  float half_gap = 0;        // between the smallest sums
+  bool sums_vanish = false;  // whether a sum other than zero may be rounded to zero
   int term_bits = 0;         // of a term's significand
   int product_mantissa = 0;  // an exact product's least bit lies so far below the exponents' sum
 };

@@ -465,6 +465,34 @@ TEST(Gemm, ARowOfZerosBesideTinyOnes) {
   }
 }
 
+// What is rounded to zero keeps its sign: all rows of four of these numbers by all columns.
+TEST(Gemm, SignsOfSumsThatVanish) {
+  constexpr int64_t k = 4;
+  const float numbers[] = {0.0f, -0.0f, 0x1p-9f, -0x1p-9f, 0x1p-3f};
+  Matrix x;
+  for (int row = 0; row < 625; ++row) {
+    for (int i = 0, rest = row; i < k; ++i, rest /= 5) x.push_back(numbers[rest % 5]);
+  }
+  const Matrix w = {0x1p-9f, 0x1p-9f, -0x1p-9f, 0x1p-9f, -0.0f, 0.0f, 1.0f, 0.0f, 0, 0, 0, -0.0f};
+  ThreadPool pool(1);
+  int64_t negative_zeros = 0;
+  for (const char* text : {"fp8_e4m3/acc=e4m3fn", "fp8_e4m3/mul=exact:e5m2/acc=e4m3fn",
+                           "x=e4m3fn@row/w=e4m3fn/acc=e4m3fn", "fp8_e5m2/acc=e5m2:sat"}) {
+    const Arithmetic arithmetic = parse_arithmetic(text);
+    const Shape shape{625, 3, k};
+    Matrix want(shape.m * shape.n);
+    reference_gemm(arithmetic, shape, x.data(), w.data(), want.data());
+    negative_zeros += std::count_if(want.begin(), want.end(),
+                                    [](float sum) { return sum == 0 && std::signbit(sum); });
+    for (const KernelKind kind : legal_kernels(arithmetic, shape)) {
+      const auto packed = pack_weights(arithmetic, shape.n, k, rows_of(w, k), pool, kind);
+      expect_same(multiply(*packed, shape.m, x, pool), want, shape.n,
+                  std::string(kernel_name(kind)) + " on " + text);
+    }
+  }
+  EXPECT_GT(negative_zeros, 200);
+}
+
 // The fast paths are taken where the data allow it, and products then are the reference's too.
 TEST(Gemm, LongSums) {
   ThreadPool pool(1);
