@@ -3,10 +3,8 @@
 //   pattern(x) + pattern(w) - pattern(1) + offset * 2^23
 //
 // as 32-bit integers: exponents and mantissas add, mantissa carries run into the exponent, and the
-// sign bits add to their xor as nothing below reaches them. That holds where no exponent leaves
-// f32's normal range: |x| and |w| normal, xe + ye >= -126 and, with the carry of up to 2, xe + ye
-// <= 125. Elsewhere a block of rows is handed to `wide`. Zeros: an activation's is the factor of
-// its product's addition, 1 or 0, and a weight's the mask of the integer addition.
+// sign bits add to their xor as nothing below reaches them. Zeros as code_window.hpp says; what
+// leaves its windows is handed to `wide`.
 #include "kernels/targets.hpp"
 
 #undef HWY_TARGET_INCLUDE
@@ -14,6 +12,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "kernels/code_window.hpp"
 #include "kernels/tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -23,9 +22,10 @@ namespace HWY_NAMESPACE {
 using I32 = hn::ScalableTag<int32_t>;
 using VecI32 = hn::Vec<I32>;
 
-template <bool k_masked>
+template <bool k_factor, bool k_mask>
 struct AdderProduct {
-  static constexpr int k_group = 2;
+  static constexpr int k_group = 1;
+  int64_t factors;  // from a pattern to its factor
   struct Weight {
     VecI32 pattern;
     hn::Mask<I32> nonzero;
@@ -41,35 +41,34 @@ struct AdderProduct {
     return {pattern, hn::Ne(hn::ShiftLeft<1>(pattern), hn::Zero(d))};
   }
   HWY_INLINE Activation broadcast(const float* x) const {
-    const I32 d;
-    return {hn::Set(d, std::bit_cast<int32_t>(x[0])), hn::Set(F32(), x[1])};
+    const VecI32 pattern = hn::Set(I32(), std::bit_cast<int32_t>(x[0]));
+    return {pattern, k_factor ? hn::Set(F32(), x[factors]) : hn::Zero(F32())};
   }
   HWY_INLINE VecF32 add(const Activation& x, const Weight& w, VecF32 sum) const {
-    VecI32 product = hn::Add(x.pattern, w.pattern);
-    if (k_masked) product = hn::IfThenElseZero(w.nonzero, product);
+    VecI32 sum_of_patterns = hn::Add(x.pattern, w.pattern);
+    if (k_mask) sum_of_patterns = hn::IfThenElseZero(w.nonzero, sum_of_patterns);
+    const VecF32 product = hn::BitCast(F32(), sum_of_patterns);
     // The factor is 1 or 0: fused or not, this rounds once.
-    return hn::MulAdd(hn::BitCast(F32(), product), x.factor, sum);
+    return k_factor ? hn::MulAdd(product, x.factor, sum) : hn::Add(sum, product);
   }
 };
 
-void run_adder(const PanelTask<float>& task, bool w_has_zero) {
-  if (w_has_zero) {
-    run_tiles(AdderProduct<true>(), task);
-  } else {
-    run_tiles(AdderProduct<false>(), task);
+void run_adder(const PanelTask<float>& task, int path) {
+  const int64_t k = task.run_ends[task.runs - 1];
+  switch (path) {
+    case CodeWindow::adder: return run_tiles(AdderProduct<false, false>{k}, task);
+    case CodeWindow::factored: return run_tiles(AdderProduct<true, false>{k}, task);
+    default: return run_tiles(AdderProduct<true, true>{k}, task);
   }
 }
 
-// Pairs (pattern less that of 1 plus the offset, factor). A zero has the pattern of `filler`, which
-// gives a finite product with every weight in the window.
-void encode_adder(const float* values, int64_t count, int32_t bias, int32_t filler, float* out) {
+// Patterns plus `bias`, zeros as `zero`; then, `count` further, each one's factor.
+void encode_adder(const float* values, int64_t count, uint32_t bias, uint32_t zero, float* out) {
   for (int64_t i = 0; i < count; ++i) {
     const uint32_t bits = std::bit_cast<uint32_t>(values[i]);
-    const bool zero = (bits & 0x7FFFFFFF) == 0;
-    const uint32_t pattern =
-        (zero ? static_cast<uint32_t>(filler) : bits) + static_cast<uint32_t>(bias);
-    out[2 * i] = std::bit_cast<float>(pattern);
-    out[2 * i + 1] = zero ? 0.0f : 1.0f;
+    const bool is_zero = (bits & 0x7FFFFFFF) == 0;
+    out[i] = std::bit_cast<float>((is_zero ? zero : bits) + bias);
+    out[count + i] = is_zero ? 0.0f : 1.0f;
   }
 }
 
@@ -87,35 +86,39 @@ HWY_EXPORT(encode_adder);
 
 namespace {
 
-constexpr int k_masked = 2;  // the path for weights with zeros
+constexpr int k_mantissa = 23;
 
-int path_of(const MagnitudeRange& x, const MagnitudeRange& w) {
-  const bool fits = x.is_normal() && w.is_normal() && x.min_exponent() + w.min_exponent() >= -126 &&
-                    x.max_exponent() + w.max_exponent() <= 125 &&
-                    (!x.has_zero || w.max_exponent() <= 125);  // a row of zeros has 1 for filler
-  return !fits ? 0 : w.has_zero ? k_masked : 1;
+// A row's patterns for weights of the window.
+RowCode encode_row(const CodeWindow& window, int32_t offset, const float* values, int64_t count,
+                   float* out) {
+  const CodeWindow::Path path = window.adder_path();
+  const int32_t bias = window.shift() * (1 << k_mantissa) - 0x3F800000 + offset;
+  // Where zeros have no code of their own (then they are multiplied by 0), any in the window.
+  const int zero = path == CodeWindow::adder ? window.zero() : window.a0;
+  HWY_DYNAMIC_DISPATCH(encode_adder)
+  (values, count, static_cast<uint32_t>(bias), static_cast<uint32_t>(zero + 127) << k_mantissa,
+   out);
+  return window.row_code(path);
 }
 
-int32_t bias_of(const ProductForm& form) {
-  return static_cast<int32_t>(form.offset * 0x1p23) - 0x3F800000;
-}
-
-int32_t filler_of(const MagnitudeRange& x) {
-  return x.is_empty() ? 0x3F800000 : static_cast<int32_t>(x.max);
-}
+int32_t offset_of(const ProductForm& form) { return static_cast<int32_t>(form.offset * 0x1p23); }
 
 }  // namespace
 
-void run_adder_lanes(const PanelTask<float>& task, const ProductForm& form, const WideSpec& wide,
+void run_adder_lanes(PanelTask<float> task, const ProductForm& form, const WideSpec& wide,
                      const MagnitudeRange& x, const MagnitudeRange& w) {
-  const int path = path_of(x, w);
-  if (path == 0) return run_wide(wide, task);
+  const int64_t k = task.run_ends[task.runs - 1];
+  const CodeWindow window(x, w, k, k_mantissa);
+  const int path = x.is_normal() && w.is_normal() ? window.adder_path() : CodeWindow::none;
+  if (path == CodeWindow::none) return run_wide(wide, task);
   thread_local Scratch<float> memory;
-  const auto encode = [&](const float* values, int64_t k, float* to) {
-    HWY_DYNAMIC_DISPATCH(encode_adder)(values, k, bias_of(form), filler_of(x), to);
-  };
-  const PanelTask<float> encoded = encode_rows(task, 2, memory, encode);
-  HWY_DYNAMIC_DISPATCH(run_adder)(encoded, path == k_masked);
+  RowCode codes[k_row_block];
+  int row = 0;
+  task = encode_rows(task, 2, memory, [&](const float* values, int64_t count, float* to) {
+    codes[row++] = encode_row(window, offset_of(form), values, count, to);
+  });
+  task.x_code = codes;
+  HWY_DYNAMIC_DISPATCH(run_adder)(task, path);
 }
 
 namespace {
@@ -125,29 +128,31 @@ class AdderWeights final : public PanelWeights<float> {
   AdderWeights(const Arithmetic& arithmetic, const ProductForm& form, int64_t n, int64_t k)
       : PanelWeights(arithmetic, KernelKind::adder, n, k, form.kept_bits),
         wide_(*WideSpec::make(arithmetic)),
-        bias_(bias_of(form)) {}
+        form_(form) {}
 
  protected:
   int encoded_size() const override { return 2; }
   bool needs_ranges() const override { return true; }
   void encode(const float* values, int64_t count, const MagnitudeRange& range, float* encoded,
-              RowCode&) const override {
-    HWY_DYNAMIC_DISPATCH(encode_adder)(values, count, bias_, filler_of(range), encoded);
+              RowCode& code) const override {
+    code = encode_row(CodeWindow(range, normal_range(), count, k_mantissa), offset_of(form_),
+                      values, count, encoded);
   }
   int path(const MagnitudeRange& x, const MagnitudeRange& w) const override {
-    return path_of(x, w);
+    if (!x.is_normal() || !w.is_normal()) return CodeWindow::none;
+    return CodeWindow(x, normal_range(), k(), k_mantissa).adder_path();
   }
   void run(const PanelTask<float>& task, int path) const override {
-    HWY_DYNAMIC_DISPATCH(run_adder)(task, path == k_masked);
+    HWY_DYNAMIC_DISPATCH(run_adder)(task, path);
   }
-  void run_any(const PanelTask<float>& task, const MagnitudeRange&,
-               const MagnitudeRange&) const override {
-    run_wide(wide_, task);
+  void run_any(const PanelTask<float>& task, const MagnitudeRange& x,
+               const MagnitudeRange& w) const override {
+    run_adder_lanes(task, form_, wide_, x, w);
   }
 
  private:
   WideSpec wide_;
-  int32_t bias_;
+  ProductForm form_;
 };
 
 std::optional<std::string> why_not(const Arithmetic& arithmetic) {

@@ -106,7 +106,8 @@ class BilinearWeights final : public PanelWeights<float> {
   int encoded_size() const override { return 2; }
   bool needs_ranges() const override { return true; }
   void encode(const float* values, int64_t count, const MagnitudeRange&, float* encoded,
-              RowCode&) const override {
+              RowCode& code) const override {
+    code = {};
     HWY_DYNAMIC_DISPATCH(encode_bilinear)(values, count, encoded);
   }
   int path(const MagnitudeRange& x, const MagnitudeRange& w) const override { return fits(x, w); }

@@ -1,10 +1,7 @@
 // Values that bf16 holds, as 16-bit codes: exact products, L-Mul by integer addition of codes, and
 // its formula reading, all summed by the bf16 dot product in order of k.
-#include <bit>
-#include <cmath>
-
+#include "kernels/code_window.hpp"
 #include "kernels/dot_product.hpp"
-#include "kernels/dot_window.hpp"
 #include "kernels/lanes.hpp"
 #include "napier/error.hpp"
 
@@ -12,7 +9,18 @@ namespace napier {
 namespace {
 
 using dot::k_mantissa;
-using dot::Window;
+
+// Exact products: no sum is below the normal numbers, none overflows.
+bool is_exact(const CodeWindow& window) {
+  return window.a0 + window.b0 >= -126 + 2 * k_mantissa &&
+         window.a1 + window.b1 + 2 + window.q <= 127;
+}
+
+// The formula's parts have 7 bits below the activation's power.
+bool is_bilinear(const CodeWindow& window) {
+  return window.a0 - k_mantissa >= -126 && window.a0 + window.b0 >= -126 + 2 * k_mantissa &&
+         window.a1 + window.b1 + 3 + window.q <= 127;
+}
 
 class DotWeights final : public PanelWeights<float, uint16_t> {
  public:
@@ -34,25 +42,27 @@ class DotWeights final : public PanelWeights<float, uint16_t> {
   void encode(const float* values, int64_t count, const MagnitudeRange& range, uint16_t* encoded,
               RowCode& code) const override {
     code = {};
-    const Window window(range, normal_range(), count);
+    const bool is_padded = count % 2 != 0;  // with zeros
+    MagnitudeRange x = range;
+    MagnitudeRange w = normal_range();
+    x.has_zero |= is_padded;
+    w.has_zero |= is_padded;
+    const CodeWindow window(x, w, count, k_mantissa);
     const bool is_normal = range.is_normal();
     switch (form_.kind) {
       case ProductForm::Kind::exact:
-        code.path = is_normal && window.is_exact();
+        code.path = is_normal && is_exact(window);
         return dot::encode_exact(values, count, encoded);
       case ProductForm::Kind::pattern_add: break;
       default:
-        code.path = is_normal && window.is_bilinear();
+        code.path = is_normal && is_bilinear(window);
         return dot::encode_bilinear(values, count, static_cast<float>(form_.offset), encoded);
     }
-    const dot::Path path = window.adder_path();
-    const int s = window.shift();
-    code.path = is_normal ? path : dot::none;
-    code.exponent = static_cast<float>(-s);
-    code.least = std::ldexp(1.0f, window.a0 + window.b0 + s - k_mantissa);
-    const int bias = s * (1 << k_mantissa) - dot::k_one + offset_;
+    const CodeWindow::Path path = window.adder_path();
+    code = window.row_code(is_normal ? path : CodeWindow::none);
+    const int bias = window.shift() * (1 << k_mantissa) - dot::k_one + offset_;
     // Where zeros have no code of their own (then they are multiplied by 0), any in the window.
-    const int zero = path == dot::adder ? window.zero() : window.a0;
+    const int zero = path == CodeWindow::adder ? window.zero() : window.a0;
     dot::encode_codes(values, count,
                       {static_cast<uint16_t>(bias),
                        static_cast<uint16_t>((zero + 127) * (1 << k_mantissa) + bias)},
@@ -63,9 +73,9 @@ class DotWeights final : public PanelWeights<float, uint16_t> {
     switch (form_.kind) {
       case ProductForm::Kind::exact: return dot::run_exact(task);
       case ProductForm::Kind::pattern_add:
-        return path == dot::adder      ? dot::run_adder(task)
-               : path == dot::factored ? dot::run_factored(task)
-                                       : dot::run_masked(task);
+        return path == CodeWindow::adder      ? dot::run_adder(task)
+               : path == CodeWindow::factored ? dot::run_factored(task)
+                                              : dot::run_masked(task);
       default: return dot::run_bilinear(task);
     }
   }

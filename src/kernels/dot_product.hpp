@@ -8,7 +8,8 @@
 
 namespace napier::dot {
 
-inline constexpr uint16_t k_one = 0x3F80;  // bf16's code of 1
+inline constexpr int k_mantissa = 7;       // bits of bf16's
+inline constexpr uint16_t k_one = 0x3F80;  // its code of 1
 
 // Whether this machine has the instruction and it sums so; tried once. Thread safe.
 bool available();

@@ -24,8 +24,8 @@ PanelTask<float> encode_rows(PanelTask<float> task, int size, Scratch<float>& me
 
 void run_native_lanes(const PanelTask<float>& task);
 
-// `x` and `w` are the ranges of the task's rows and panels.
-void run_adder_lanes(const PanelTask<float>& task, const ProductForm& form, const WideSpec& wide,
+// `x` and `w` are the ranges of the task's rows, at most k_row_block, and panels.
+void run_adder_lanes(PanelTask<float> task, const ProductForm& form, const WideSpec& wide,
                      const MagnitudeRange& x, const MagnitudeRange& w);
 void run_bilinear_lanes(const PanelTask<float>& task, const ProductForm& form, const WideSpec& wide,
                         const MagnitudeRange& x, const MagnitudeRange& w);

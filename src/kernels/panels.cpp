@@ -320,6 +320,7 @@ void PanelWeights<T, Stored>::run_task(const Batch& batch, int64_t first_row, in
     MagnitudeRange x;
     for (int64_t i = row; i < row + count; ++i) x.include(batch.ranges[i]);
     PanelTask<T> task = task_of<T>(batch, row, count, panel, panels);
+    task.x_code = nullptr;  // values have none
     thread_local Scratch<T> value_memory;
     thread_local Scratch<float> scale_memory;
     T* values = value_memory.at_least(k_row_block * batch.value_stride);

@@ -25,8 +25,8 @@ inline constexpr int64_t k_row_chunk = 64;  // rows of one task
 inline constexpr int64_t k_row_slack = 16;  // keeps rows of 2^n bytes from one cache set
 
 // What a row's encoding says of its sums: they are to be multiplied by 2^exponent, and magnitudes
-// below `least` come from zeros alone. For codes, `path` is what PanelWeights::path() would say of
-// the row and weights of normal_range().
+// below `least` come from zeros alone. For 16-bit codes, `path` is what PanelWeights::path() would
+// say of the row and weights of normal_range().
 struct RowCode {
   float exponent = 0;
   float least = 0;

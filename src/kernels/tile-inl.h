@@ -8,6 +8,8 @@
 
 #include <hwy/highway.h>
 
+#include <cmath>
+
 #include "kernels/panels.hpp"
 #include "kernels/unroll-inl.h"
 
@@ -77,6 +79,15 @@ HWY_INLINE void tile(const Product& product, const PanelTask<float>& task, int64
       unrolled<k_vectors>([&](auto v) NAPIER_LAMBDA {
         VecF32 sum = sums[r][v];
         const int64_t first = output(v);
+        if (task.x_code != nullptr) {
+          const RowCode& code = task.x_code[row + r];
+          // In two steps, as 2^-250 is no f32 number; exact, as the result is one.
+          const int exponent = static_cast<int>(code.exponent);
+          const float half = std::ldexp(1.0f, exponent / 2);
+          const float rest = std::ldexp(1.0f, exponent - exponent / 2);
+          const auto seen = hn::Ge(hn::Abs(sum), hn::Set(d, code.least));
+          sum = hn::Mul(hn::Mul(hn::IfThenElseZero(seen, sum), hn::Set(d, half)), hn::Set(d, rest));
+        }
         if (task.x_scale != nullptr) {
           sum = hn::Mul(sum, hn::Set(d, task.x_scale[(row + r) * task.runs + run]));
         }

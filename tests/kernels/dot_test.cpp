@@ -1,4 +1,4 @@
-// 16-bit codes at the edges of what is exact: every path gives the reference's bits.
+// Codes of bf16 and of f32 at the edges of what is exact: every path gives the reference's bits.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -7,8 +7,8 @@
 #include <random>
 #include <vector>
 
+#include "kernels/code_window.hpp"
 #include "kernels/dot_product.hpp"
-#include "kernels/dot_window.hpp"
 #include "napier/gemm.hpp"
 #include "support/test_support.hpp"
 
@@ -20,22 +20,25 @@ struct Exponents {
   bool zeros;
 };
 
-// Numbers of a few mantissa bits whose exponents fill [low, high], both ends taken.
-std::vector<float> draw(const Exponents& e, int64_t count, std::mt19937_64& random) {
+// Numbers of so many mantissa bits whose exponents fill [low, high], both ends taken.
+std::vector<float> draw(const Exponents& e, int64_t count, std::mt19937_64& random,
+                        int mantissa_bits = 7) {
+  const uint64_t mantissas = uint64_t{1} << mantissa_bits;
   std::vector<float> values(count);
   for (int64_t i = 0; i < count; ++i) {
     const int span = e.high - e.low + 1;
     const int exponent = i == 0   ? e.low
                          : i == 1 ? e.high
                                   : e.low + static_cast<int>(random() % span);
-    const float mantissa = 1.0f + static_cast<float>(random() % 128) / 128.0f;
+    const float mantissa =
+        1.0f + std::ldexp(static_cast<float>(random() % mantissas), -mantissa_bits);
     const float sign = random() % 2 == 0 ? 1.0f : -1.0f;
     const bool zero = e.zeros && i > 1 && random() % 3 == 0;
     values[i] = zero ? sign * 0.0f : sign * std::ldexp(mantissa, exponent);
   }
   // Sums that cancel exactly leave only what zeros added; those that nearly do are small.
   for (int64_t i = 4; i + 1 < count; i += 7) {
-    const uint32_t last_bit = random() % 2 == 0 ? 0x00010000 : 0;
+    const uint32_t last_bit = random() % 2 == 0 ? uint32_t{1} << (23 - mantissa_bits) : 0;
     values[i + 1] = -std::bit_cast<float>(std::bit_cast<uint32_t>(values[i]) ^ last_bit);
     if (values[i] == 0) values[i + 1] = 0;
   }
@@ -61,8 +64,8 @@ void expect_reference(const Arithmetic& arithmetic, const Shape& shape, const st
   }
 }
 
-TEST(Dot, EveryPathAtTheEdgesOfItsWindow) {
-  if (!dot::available()) GTEST_SKIP() << "this machine has no bf16 dot product";
+void try_edges_of_windows(KernelKind kind, int mantissa_bits,
+                          const std::vector<const char*>& texts) {
   std::mt19937_64 random(test::seed());
   int seen[4] = {};
   const int rounds = test::full_tier() ? 20000 : test::sanitized() ? 400 : 1500;
@@ -83,23 +86,37 @@ TEST(Dot, EveryPathAtTheEdgesOfItsWindow) {
       const auto bits = [](int exponent) { return static_cast<uint32_t>(exponent + 127) << 23; };
       return MagnitudeRange{bits(e.low), bits(e.high), e.zeros};
     };
+    const auto path_of = [&](MagnitudeRange x, MagnitudeRange w) {
+      x.has_zero |= k % 2 != 0;
+      w.has_zero |= k % 2 != 0;
+      return CodeWindow(x, w, k, mantissa_bits).adder_path();
+    };
     if (random() % 2 == 0) {
-      const dot::Path before = dot::Window(range(a), range(b), k).adder_path();
-      while (b.low > -120 && dot::Window(range(a), range(b), k).adder_path() == before) --b.low;
+      const CodeWindow::Path before = path_of(range(a), range(b));
+      while (b.low > -120 && path_of(range(a), range(b)) == before) --b.low;
       if (random() % 2 == 0) ++b.low;
     }
     if (b.low > b.high) continue;
     const Shape shape{3, 5, k};
-    std::vector<float> x = draw(a, shape.m * k, random);
-    std::vector<float> w = draw(b, shape.n * k, random);
-    ++seen[dot::Window(magnitude_range(x.data(), k), magnitude_range(w.data(), shape.n * k), k)
-               .adder_path()];
-    for (const char* text : {"lmul-m7", "lmul-m3", "bf16", "lmul-formula-m7"}) {
-      expect_reference(parse_arithmetic(text), shape, x, w, KernelKind::dot);
-      if (HasFatalFailure()) return;
+    std::vector<float> x = draw(a, shape.m * k, random, mantissa_bits);
+    std::vector<float> w = draw(b, shape.n * k, random, mantissa_bits);
+    ++seen[path_of(magnitude_range(x.data(), k), magnitude_range(w.data(), shape.n * k))];
+    for (const char* text : texts) {
+      expect_reference(parse_arithmetic(text), shape, x, w, kind);
+      if (testing::Test::HasFatalFailure()) return;
     }
   }
   for (const int count : seen) EXPECT_GT(count, rounds / 20) << seen[0] << " " << seen[1];
+}
+
+TEST(Dot, EveryPathAtTheEdgesOfItsWindow) {
+  if (!dot::available()) GTEST_SKIP() << "this machine has no bf16 dot product";
+  try_edges_of_windows(KernelKind::dot, 7, {"lmul-m7", "lmul-m3", "bf16", "lmul-formula-m7"});
+}
+
+TEST(Adder, EveryPathAtTheEdgesOfItsWindow) {
+  try_edges_of_windows(KernelKind::adder, 23,
+                       {"x=f32/w=f32/mul=lmul(k=23)", "x=f32/w=f32/mul=lmul(k=23,l=1)", "pam"});
 }
 
 // A reviewer's: partial cancellation leaves a sum just below the normal numbers.
