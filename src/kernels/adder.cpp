@@ -54,21 +54,21 @@ struct AdderProduct {
 };
 
 void run_adder(const PanelTask<float>& task, int path) {
-  const int64_t k = task.run_ends[task.runs - 1];
   switch (path) {
-    case CodeWindow::adder: return run_tiles(AdderProduct<false, false>{k}, task);
-    case CodeWindow::factored: return run_tiles(AdderProduct<true, false>{k}, task);
-    default: return run_tiles(AdderProduct<true, true>{k}, task);
+    case CodeWindow::adder: return run_tiles(AdderProduct<false, false>{task.factors}, task);
+    case CodeWindow::factored: return run_tiles(AdderProduct<true, false>{task.factors}, task);
+    default: return run_tiles(AdderProduct<true, true>{task.factors}, task);
   }
 }
 
-// Patterns plus `bias`, zeros as `zero`; then, `count` further, each one's factor.
-void encode_adder(const float* values, int64_t count, uint32_t bias, uint32_t zero, float* out) {
+// Patterns plus `bias`, zeros as `zero`, and each one's factor.
+void encode_adder(const float* __restrict values, int64_t count, uint32_t bias, uint32_t zero,
+                  float* __restrict out, float* __restrict factors) {
   for (int64_t i = 0; i < count; ++i) {
     const uint32_t bits = std::bit_cast<uint32_t>(values[i]);
     const bool is_zero = (bits & 0x7FFFFFFF) == 0;
     out[i] = std::bit_cast<float>((is_zero ? zero : bits) + bias);
-    out[count + i] = is_zero ? 0.0f : 1.0f;
+    factors[i] = is_zero ? 0.0f : 1.0f;
   }
 }
 
@@ -90,14 +90,14 @@ constexpr int k_mantissa = 23;
 
 // A row's patterns for weights of the window.
 RowCode encode_row(const CodeWindow& window, int32_t offset, const float* values, int64_t count,
-                   float* out) {
+                   float* out, float* factors) {
   const CodeWindow::Path path = window.adder_path();
   const int32_t bias = window.shift() * (1 << k_mantissa) - 0x3F800000 + offset;
   // Where zeros have no code of their own (then they are multiplied by 0), any in the window.
   const int zero = path == CodeWindow::adder ? window.zero() : window.a0;
   HWY_DYNAMIC_DISPATCH(encode_adder)
-  (values, count, static_cast<uint32_t>(bias), static_cast<uint32_t>(zero + 127) << k_mantissa,
-   out);
+  (values, count, static_cast<uint32_t>(bias), static_cast<uint32_t>(zero + 127) << k_mantissa, out,
+   factors);
   return window.row_code(path);
 }
 
@@ -115,8 +115,9 @@ void run_adder_lanes(PanelTask<float> task, const ProductForm& form, const WideS
   RowCode codes[k_row_block];
   int row = 0;
   task = encode_rows(task, 2, memory, [&](const float* values, int64_t count, float* to) {
-    codes[row++] = encode_row(window, offset_of(form), values, count, to);
+    codes[row++] = encode_row(window, offset_of(form), values, count, to, to + count);
   });
+  task.factors = k;
   task.x_code = codes;
   HWY_DYNAMIC_DISPATCH(run_adder)(task, path);
 }
@@ -131,12 +132,13 @@ class AdderWeights final : public PanelWeights<float> {
         form_(form) {}
 
  protected:
-  int encoded_size() const override { return 2; }
+  int encoded_size() const override { return 1; }
+  bool has_factors() const override { return true; }
   bool needs_ranges() const override { return true; }
   void encode(const float* values, int64_t count, const MagnitudeRange& range, float* encoded,
-              RowCode& code) const override {
+              float* factors, RowCode& code) const override {
     code = encode_row(CodeWindow(range, normal_range(), count, k_mantissa), offset_of(form_),
-                      values, count, encoded);
+                      values, count, encoded, factors);
   }
   int path(const MagnitudeRange& x, const MagnitudeRange& w) const override {
     if (!x.is_normal() || !w.is_normal()) return CodeWindow::none;

@@ -105,7 +105,7 @@ class BilinearWeights final : public PanelWeights<float> {
  protected:
   int encoded_size() const override { return 2; }
   bool needs_ranges() const override { return true; }
-  void encode(const float* values, int64_t count, const MagnitudeRange&, float* encoded,
+  void encode(const float* values, int64_t count, const MagnitudeRange&, float* encoded, float*,
               RowCode& code) const override {
     code = {};
     HWY_DYNAMIC_DISPATCH(encode_bilinear)(values, count, encoded);

@@ -36,11 +36,12 @@ class DotWeights final : public PanelWeights<float, uint16_t> {
   }
 
  protected:
-  int encoded_size() const override { return form_.kind == ProductForm::Kind::exact ? 1 : 2; }
+  int encoded_size() const override { return form_.kind == ProductForm::Kind::bilinear ? 2 : 1; }
+  bool has_factors() const override { return form_.kind == ProductForm::Kind::pattern_add; }
   bool needs_ranges() const override { return true; }
 
   void encode(const float* values, int64_t count, const MagnitudeRange& range, uint16_t* encoded,
-              RowCode& code) const override {
+              uint16_t* factors, RowCode& code) const override {
     code = {};
     const bool is_padded = count % 2 != 0;  // with zeros
     MagnitudeRange x = range;
@@ -66,7 +67,7 @@ class DotWeights final : public PanelWeights<float, uint16_t> {
     dot::encode_codes(values, count,
                       {static_cast<uint16_t>(bias),
                        static_cast<uint16_t>((zero + 127) * (1 << k_mantissa) + bias)},
-                      encoded);
+                      encoded, factors);
   }
 
   void run(const PanelTask<uint16_t>& task, int path) const override {

@@ -25,6 +25,8 @@ constexpr int k_panel_vectors = static_cast<int>(k_panel) / k_lanes;
 // Steps of k that stay in the caches while rows pass over them; of a row's longer sum the first
 // part waits in the output.
 constexpr int64_t k_steps = 1024;
+// Steps of k that weights are asked for in advance, from the second cache.
+constexpr int64_t k_ahead = 16;
 
 template <int N, class Body>
 NAPIER_INLINE void unrolled(const Body& body) {
@@ -178,6 +180,7 @@ NAPIER_INLINE void tile(const Product& product, const Part& part, int64_t row, i
       typename Product::Weight weights[NV];
       unrolled<NV>([&](auto v) NAPIER_LAMBDA {
         weights[v] = product.load(_mm512_loadu_si512(w[v] + k * k_panel));
+        if (MR > 2) __builtin_prefetch(w[v] + (k + k_ahead) * k_panel);
       });
       unrolled<MR>([&](auto r) NAPIER_LAMBDA {
         product.add(x + r * task.x_stride + k * Product::k_group, weights, sums[r]);
@@ -307,14 +310,13 @@ NAPIER_INLINE void store_pairs(uint16_t* to, __m512i numbers) {
 }
 
 // Calls body(values, outputs) for vectors of values, `size` numbers of output for each value;
-// values beyond the last are zeros. Some encodings have a second output, `second` numbers further.
+// values beyond the last are zeros. Some encodings have a second output, else null.
 template <class Body>
-NAPIER_INLINE void for_vectors(const float* values, int64_t count, uint16_t* encoded, int size,
-                               int64_t second, const Body& body) {
+NAPIER_INLINE void for_vectors(const float* values, int64_t count, uint16_t* encoded,
+                               uint16_t* second, int size, const Body& body) {
   int64_t i = 0;
   for (; i + k_lanes <= count; i += k_lanes) {
-    uint16_t* to = encoded + i * size;
-    body(_mm512_castps_si512(_mm512_loadu_ps(values + i)), to, to + second);
+    body(_mm512_castps_si512(_mm512_loadu_ps(values + i)), encoded + i * size, second + i * size);
   }
   if (i == count) return;
   const auto mask = static_cast<__mmask16>((1 << (count - i)) - 1);
@@ -322,30 +324,31 @@ NAPIER_INLINE void for_vectors(const float* values, int64_t count, uint16_t* enc
   body(_mm512_castps_si512(_mm512_maskz_loadu_ps(mask, values + i)), last[0], last[1]);
   const int64_t left = (count - i + 1) / 2 * 2 * size;
   std::copy_n(last[0], left, encoded + i * size);
-  if (second != 0) std::copy_n(last[1], left, encoded + i * size + second);
+  if (second != nullptr) std::copy_n(last[1], left, second + i * size);
 }
 
 }  // namespace
 
 NAPIER_TARGET void encode_exact(const float* values, int64_t count, uint16_t* encoded) {
-  for_vectors(values, count, encoded, 1, 0, [](__m512i v, uint16_t* to, uint16_t*) NAPIER_LAMBDA {
+  const auto encode = [](__m512i v, uint16_t* to, uint16_t*) NAPIER_LAMBDA {
     store_pairs(to, _mm512_maskz_srli_epi32(0xFFFF, v, 16));
-  });
+  };
+  for_vectors(values, count, encoded, nullptr, 1, encode);
 }
 
 NAPIER_TARGET void encode_codes(const float* values, int64_t count, CodeRule rule,
-                                uint16_t* encoded) {
+                                uint16_t* encoded, uint16_t* factors) {
   const __m512i low = _mm512_set1_epi32(0xFFFF);
   const __m512i magnitude = _mm512_set1_epi32(0x7FFFFFFF);
   const __m512i bias = _mm512_set1_epi32(rule.bias);
-  const auto encode = [&](__m512i v, uint16_t* to, uint16_t* factors) NAPIER_LAMBDA {
+  const auto encode = [&](__m512i v, uint16_t* to, uint16_t* factor) NAPIER_LAMBDA {
     const __mmask16 nonzero = _mm512_test_epi32_mask(v, magnitude);
     const __m512i code = _mm512_add_epi32(_mm512_maskz_srli_epi32(0xFFFF, v, 16), bias);
     store_pairs(to, _mm512_mask_blend_epi32(nonzero, _mm512_set1_epi32(rule.zero),
                                             _mm512_and_si512(code, low)));
-    store_pairs(factors, _mm512_maskz_set1_epi32(nonzero, k_one));
+    store_pairs(factor, _mm512_maskz_set1_epi32(nonzero, k_one));
   };
-  for_vectors(values, count, encoded, 1, (count + 1) / 2 * 2, encode);
+  for_vectors(values, count, encoded, factors, 1, encode);
 }
 
 // x w by the formula is p(w) (x + (c - 1) p(x)) + w p(x), with p(v) = +-2^e: two exact products.
@@ -360,14 +363,14 @@ NAPIER_TARGET void encode_bilinear(const float* values, int64_t count, float off
                                           _mm512_set1_epi32(static_cast<int>(0xFFFF0000)));
     _mm512_storeu_si512(to, _mm512_or_si512(high, _mm512_maskz_srli_epi32(0xFFFF, power, 16)));
   };
-  for_vectors(values, count, encoded, 2, 0, encode);
+  for_vectors(values, count, encoded, nullptr, 2, encode);
 }
 
 namespace {
 
 template <bool k_factor, bool k_mask>
 void run_codes(const PanelTask<uint16_t>& task) {
-  run_task(Adder<k_factor, k_mask>{(task.run_ends[task.runs - 1] + 1) / 2 * 2}, task);
+  run_task(Adder<k_factor, k_mask>{task.factors}, task);
 }
 
 }  // namespace
@@ -389,7 +392,7 @@ void run_factored(const PanelTask<uint16_t>&) {}
 void run_masked(const PanelTask<uint16_t>&) {}
 void run_bilinear(const PanelTask<uint16_t>&) {}
 void encode_exact(const float*, int64_t, uint16_t*) {}
-void encode_codes(const float*, int64_t, CodeRule, uint16_t*) {}
+void encode_codes(const float*, int64_t, CodeRule, uint16_t*, uint16_t*) {}
 void encode_bilinear(const float*, int64_t, float, uint16_t*) {}
 
 }  // namespace napier::dot

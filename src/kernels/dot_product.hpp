@@ -23,11 +23,12 @@ struct CodeRule {
 // The rows' encodings, in 16-bit numbers for each value (K of a row made even):
 //   exact      the value's bf16 code
 //   adder      a code to be added to the weight's
-//   factored   that, and in a second row of K 1 or 0, which multiplies the product
+//   factored   that, and elsewhere 1 or 0, the factor of the product
 //   masked     the same; products with zero weights are cleared
 //   bilinear   a pair for each value: upper half times the weight's power, lower half times it
 void encode_exact(const float* values, int64_t count, uint16_t* encoded);
-void encode_codes(const float* values, int64_t count, CodeRule rule, uint16_t* encoded);
+void encode_codes(const float* values, int64_t count, CodeRule rule, uint16_t* encoded,
+                  uint16_t* factors);
 void encode_bilinear(const float* values, int64_t count, float offset, uint16_t* encoded);
 
 void run_exact(const PanelTask<uint16_t>& task);

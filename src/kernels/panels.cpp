@@ -227,6 +227,7 @@ struct PanelWeights<T, Stored>::Batch {
   int64_t value_stride = 0;
   const Stored* encoded = nullptr;
   int64_t encoded_stride = 0;
+  int64_t factors = 0;                     // as in PanelTask
   const RowCode* codes = nullptr;          // of each row
   const float* scales = nullptr;           // as in PanelTask, or null
   const MagnitudeRange* ranges = nullptr;  // of each row
@@ -285,6 +286,7 @@ void PanelWeights<T, Stored>::run_task(const Batch& batch, int64_t first_row, in
     if (batch.encoded != nullptr) {
       task.x = batch.encoded + row * batch.encoded_stride;
       task.x_stride = batch.encoded_stride;
+      task.factors = batch.factors;
     } else if constexpr (std::is_same_v<T, Stored>) {
       task.x = batch.values + row * batch.value_stride;
       task.x_stride = batch.value_stride;
@@ -383,7 +385,9 @@ void PanelWeights<T, Stored>::multiply(int64_t m, const RowReader& x, float* out
   for (int64_t first = 0; first < m; first += batch_rows) {
     const int64_t rows = std::min(batch_rows, m - first);
     T* values = is_encoded ? nullptr : value_memory.at_least(rows * value_stride);
-    Stored* encoded = is_encoded ? encoded_memory.at_least(rows * encoded_stride) : nullptr;
+    const int64_t factors = rows * encoded_stride;
+    Stored* encoded =
+        is_encoded ? encoded_memory.at_least(factors * (has_factors() ? 2 : 1)) : nullptr;
     RowCode* codes = is_encoded ? code_memory.at_least(rows) : nullptr;
     float* scales = x_scaler_.is_scaled() ? scale_memory.at_least(rows * runs) : nullptr;
     MagnitudeRange* ranges = range_memory.at_least(rows);
@@ -395,6 +399,7 @@ void PanelWeights<T, Stored>::multiply(int64_t m, const RowReader& x, float* out
                       .value_stride = value_stride,
                       .encoded = encoded,
                       .encoded_stride = encoded_stride,
+                      .factors = factors,
                       .codes = codes,
                       .scales = scales,
                       .ranges = ranges,
@@ -408,7 +413,10 @@ void PanelWeights<T, Stored>::multiply(int64_t m, const RowReader& x, float* out
       if constexpr (std::is_same_v<T, float>) {
         if (needs_ranges()) ranges[i] = magnitude_range(to, k_);
       }
-      if (is_encoded) encode(to, k_, ranges[i], encoded + i * encoded_stride, codes[i]);
+      if (!is_encoded) return;
+      Stored* codes_of_row = encoded + i * encoded_stride;
+      encode(to, k_, ranges[i], codes_of_row, codes_of_row + (has_factors() ? factors : 0),
+             codes[i]);
     };
     // Handing out rows in small lots: waking a thread costs more than a few rows.
     const int64_t lot = std::max<int64_t>(1, 8192 / std::max<int64_t>(1, k_));

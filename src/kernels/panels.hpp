@@ -39,6 +39,7 @@ template <class T>
 struct PanelTask {
   const T* x = nullptr;  // as the kernel encodes them
   int64_t x_stride = 0;
+  int64_t factors = 0;  // from an activation to its factor, for kernels that have factors
   int64_t rows = 0;
   const T* w = nullptr;  // the first panel
   int64_t panel_stride = 0;
@@ -103,9 +104,12 @@ class PanelWeights : public PackedWeights {
  protected:
   // Numbers of Stored that encode one activation beside its value; 0 where the value is all.
   virtual int encoded_size() const { return 0; }
+  // Whether each of these has a factor, which some paths multiply products by. All rows' factors
+  // lie behind all rows' encodings, so that paths without them have denser rows.
+  virtual bool has_factors() const { return false; }
   virtual void encode(const T* values, int64_t count, const MagnitudeRange& range, Stored* encoded,
-                      RowCode& code) const {
-    (void)values, (void)count, (void)range, (void)encoded, (void)code;
+                      Stored* factors, RowCode& code) const {
+    (void)values, (void)count, (void)range, (void)encoded, (void)factors, (void)code;
   }
   // The path of run() that is exact for a row and weights of these ranges, 1 the fastest; each is
   // exact wherever a faster one is. 0 if none: then run_any() is called, with values. Kernels of

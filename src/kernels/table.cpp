@@ -236,7 +236,7 @@ class TableWeights final : public PanelWeights<float, uint8_t> {
   int encoded_size() const override { return 1; }
   int64_t panels_at_once(int64_t) const override { return table::k_panels; }
 
-  void encode(const float* values, int64_t count, const MagnitudeRange&, uint8_t* encoded,
+  void encode(const float* values, int64_t count, const MagnitudeRange&, uint8_t* encoded, uint8_t*,
               RowCode& code) const override {
     code = {};
     code.has_nan = encode_codes(products_->x, values, count, 1, encoded);
