@@ -27,6 +27,7 @@ constexpr int k_panel_vectors = static_cast<int>(k_panel) / k_lanes;
 constexpr int64_t k_steps = 1024;
 // Steps of k that weights are asked for in advance, from the second cache.
 constexpr int64_t k_ahead = 16;
+constexpr int64_t k_rows_to_make_for = 12;
 
 template <int N, class Body>
 NAPIER_INLINE void unrolled(const Body& body) {
@@ -47,15 +48,16 @@ NAPIER_INLINE __m512i pair_at(const uint16_t* x) {  // one pair in all lanes
   return _mm512_set1_epi32(pair);
 }
 
-// A Product has Weight load(w), 16 pairs of weights, and add(), both products of the pair of
-// activations at `x` with each, added to the sums in order; k_rows of a tile keep their sums in
-// registers, k_block_rows their sums and totals.
+// A Product has Weight load(w), 16 pairs of weights, of k_weight_group numbers each, and add(), both
+// products of the pair of activations at `x` with each, added to the sums in order; k_rows of a tile
+// keep their sums in registers, k_block_rows their sums and totals.
 struct Exact {
   static constexpr int k_group = 1;
+  static constexpr int k_weight_group = 1;
   static constexpr int k_rows = 8;
   static constexpr int k_block_rows = 4;
   using Weight = __m512i;
-  NAPIER_INLINE Weight load(__m512i w) const { return w; }
+  NAPIER_INLINE Weight load(const uint16_t* w) const { return _mm512_loadu_si512(w); }
   template <int NV>
   NAPIER_INLINE void add(const uint16_t* x, const Weight (&w)[NV], __m512 (&sums)[NV]) const {
     const __m512i a = pair_at(x);
@@ -66,6 +68,7 @@ struct Exact {
 template <bool k_factor, bool k_mask>
 struct Adder {
   static constexpr int k_group = 1;
+  static constexpr int k_weight_group = 1;
   static constexpr int k_rows = 8;
   static constexpr int k_block_rows = 4;
   int64_t factors;  // from a code to its factor
@@ -73,7 +76,8 @@ struct Adder {
     __m512i code;
     __mmask32 nonzero;
   };
-  NAPIER_INLINE Weight load(__m512i w) const {
+  NAPIER_INLINE Weight load(const uint16_t* at) const {
+    const __m512i w = _mm512_loadu_si512(at);
     return {w, k_mask ? _mm512_test_epi16_mask(w, _mm512_set1_epi16(0x7FFF)) : __mmask32{0}};
   }
   template <int NV>
@@ -91,14 +95,15 @@ struct Adder {
 // Each product is an exact sum of two exact products; it is added as one number.
 struct Bilinear {
   static constexpr int k_group = 2;
+  static constexpr int k_weight_group = 1;
   static constexpr int k_rows = 6;
   static constexpr int k_block_rows = 2;
   using Lanes = uint32_t __attribute__((vector_size(64)));
   struct Weight {
     __m512i first, second;  // (power, value) of each step
   };
-  NAPIER_INLINE Weight load(__m512i w) const {
-    const auto pairs = (Lanes)w;
+  NAPIER_INLINE Weight load(const uint16_t* w) const {
+    const auto pairs = (Lanes)_mm512_loadu_si512(w);
     constexpr uint32_t power = 0xFF800000;
     return {(__m512i)((pairs & power) | pairs >> 16),
             (__m512i)((pairs << 16 & power) | (pairs & 0xFFFF))};
@@ -115,11 +120,30 @@ struct Bilinear {
   }
 };
 
+// The same with weights as the tile needs them, twice as large: made once for many rows.
+struct BilinearMade : Bilinear {
+  static constexpr int k_weight_group = 2;
+  NAPIER_INLINE Weight load(const uint16_t* w) const {
+    return {_mm512_loadu_si512(w), _mm512_loadu_si512(w + 2 * k_panel)};
+  }
+  NAPIER_INLINE static void make(const uint16_t* panel, int64_t steps, uint16_t* to) {
+    for (int64_t k = 0; k < steps; k += 2, panel += 2 * k_panel, to += 4 * k_panel) {
+      for (int64_t column = 0; column < k_panel; column += k_lanes) {
+        const Weight made = Bilinear().load(panel + 2 * column);
+        _mm512_storeu_si512(to + 2 * column, made.first);
+        _mm512_storeu_si512(to + 2 * (k_panel + column), made.second);
+      }
+    }
+  }
+};
+
 // What tiles of one task share.
 struct Part {
   const PanelTask<uint16_t>* task;
   int64_t first_run, last_run;  // [first, last)
   int64_t begin, end;           // steps of k; with several runs, whole ones
+  const uint16_t* w;            // of step `w_begin`
+  int64_t w_begin;
 };
 
 // The finished sum of a run, scaled.
@@ -155,7 +179,7 @@ NAPIER_INLINE void tile(const Product& product, const Part& part, int64_t row, i
   };
   const uint16_t* w[NV];
   unrolled<NV>([&](auto v) NAPIER_LAMBDA {
-    w[v] = task.w + columns(v) / k_panel * task.panel_stride + columns(v) % k_panel * 2;
+    w[v] = part.w + columns(v) / k_panel * task.panel_stride + columns(v) % k_panel * 2;
   });
   const auto out = [&](int r, int v) NAPIER_LAMBDA {
     return task.out + (row + r) * task.out_stride + columns(v);
@@ -179,8 +203,9 @@ NAPIER_INLINE void tile(const Product& product, const Part& part, int64_t row, i
     for (const int64_t end = std::min(part.end, task.run_ends[run]); k < end; k += 2) {
       typename Product::Weight weights[NV];
       unrolled<NV>([&](auto v) NAPIER_LAMBDA {
-        weights[v] = product.load(_mm512_loadu_si512(w[v] + k * k_panel));
-        if (MR > 2) __builtin_prefetch(w[v] + (k + k_ahead) * k_panel);
+        const uint16_t* at = w[v] + (k - part.w_begin) * k_panel * Product::k_weight_group;
+        weights[v] = product.load(at);
+        if (MR > 2) __builtin_prefetch(at + k_ahead * k_panel * Product::k_weight_group);
       });
       unrolled<MR>([&](auto r) NAPIER_LAMBDA {
         product.add(x + r * task.x_stride + k * Product::k_group, weights, sums[r]);
@@ -234,22 +259,41 @@ void run_rows(const Product& product, const Part& part) {
   }
 }
 
+template <bool k_blocks, class Product>
+void run_part(const Product& product, const Part& part) {
+  run_rows<k_blocks>(product, part);
+}
+
+template <bool k_blocks>
+NAPIER_TARGET void run_part(const Bilinear& product, Part part) {
+  if (part.task->rows < k_rows_to_make_for || part.task->columns > k_panel) {
+    return run_rows<k_blocks>(product, part);
+  }
+  thread_local Scratch<uint16_t> memory;
+  const int64_t steps = part.end - part.begin;
+  uint16_t* made = memory.at_least((steps + 1) / 2 * 4 * k_panel);
+  BilinearMade::make(part.w + part.begin * k_panel, steps, made);
+  part.w = made;
+  part.w_begin = part.begin;
+  run_rows<k_blocks>(BilinearMade(), part);
+}
+
 template <class Product>
 void run_task(const Product& product, const PanelTask<uint16_t>& task) {
   const int64_t k = task.run_ends[task.runs - 1];
-  Part part{&task, 0, 0, 0, 0};
+  Part part{&task, 0, 0, 0, 0, task.w, 0};
   while (part.begin < k || part.last_run == 0) {
     if (task.in_blocks) {
       part.first_run = part.last_run;
       do {
         part.end = task.run_ends[part.last_run++];
       } while (part.last_run < task.runs && part.end - part.begin < k_steps);
-      run_rows<true>(product, part);
+      run_part<true>(product, part);
     } else {
       part.last_run = 1;
       // A part that is left over is no smaller than half of the others.
       part.end = k - part.begin < k_steps + k_steps / 2 ? k : part.begin + k_steps;
-      run_rows<false>(product, part);
+      run_part<false>(product, part);
     }
     part.begin = part.end;
   }
