@@ -1,16 +1,24 @@
 // Prints how fast each kernel is beside what is asked of it. All kernels of a shape take turns in
-// one process; native is the faster of Napier's own bf16 multiplication and oneDNN's.
+// one process; native is the faster of Napier's own bf16 multiplication and oneDNN's, both given
+// activations in f32, as models have them. oneDNN's on activations that are bf16 already stands
+// beside them.
+#include "kernels/targets.hpp"
+
 #include <fmt/format.h>
+#include <hwy/targets.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <functional>
 #include <memory>
+#include <numeric>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "kernels/panels.hpp"
 #include "kernels/speed.hpp"
+#include "napier/error.hpp"
 #include "per_element.hpp"
 #include "report/text_table.hpp"
 
@@ -58,7 +66,7 @@ struct Task {
 };
 
 #ifdef NAPIER_HAS_ONEDNN
-std::function<void()> onednn_matmul(const Shape& shape) {
+std::function<void()> onednn_matmul(const Shape& shape, bool is_given_f32) {
   using dnnl::memory;
   const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
   const dnnl::stream stream(engine);
@@ -80,9 +88,16 @@ std::function<void()> onednn_matmul(const Shape& shape) {
       return static_cast<uint16_t>((bits & 0x807F) | (120 + (bits >> 8) % 8) << 7);
     });
   }
+  const memory given({{shape.m, shape.k}, memory::data_type::f32, memory::format_tag::ab}, engine);
+  std::generate_n(static_cast<float*>(given.get_data_handle()), shape.m * shape.k,
+                  [&] { return std::normal_distribution<float>()(random); });
+  const dnnl::reorder round_to_bf16(given, x_memory);
   return [=]() mutable {
     omp_set_num_threads(1);
     dnnl::stream own = stream;
+    memory from = given;
+    memory to = x_memory;
+    if (is_given_f32) round_to_bf16.execute(own, from, to);
     matmul.execute(
         own, {{DNNL_ARG_SRC, x_memory}, {DNNL_ARG_WEIGHTS, w_memory}, {DNNL_ARG_DST, out_memory}});
     own.wait();
@@ -95,11 +110,29 @@ double products_of(const Shape& shape) {
 }
 
 Task kernel_task(const std::string& name, const char* arithmetic, const Shape& shape,
-                 ThreadPool& pool, double zeros = 0, int spread = 0) {
+                 ThreadPool& pool, double zeros = 0, int spread = 0,
+                 std::optional<KernelKind> kernel = {}) {
   const auto task = std::make_shared<SpeedTask>(
-      SpeedCase{parse_arithmetic(arithmetic), shape, {}, zeros, spread}, pool);
+      SpeedCase{parse_arithmetic(arithmetic), shape, kernel, zeros, spread}, pool);
   return {name, [task] { (*task)(); }, products_of(shape), 0,
           std::string(kernel_name(task->kernel()))};
+}
+
+// As many bytes as the weights of a shape have in bf16, other ones each time.
+Task reading_task(const Shape& shape) {
+  constexpr size_t k_beyond_caches = size_t{256} << 20;  // bytes
+  const size_t numbers = static_cast<size_t>(shape.n * shape.k) / 4;
+  const size_t copies = k_beyond_caches / (numbers * sizeof(uint64_t)) + 1;
+  const auto memory = std::make_shared<Scratch<uint64_t>>();
+  uint64_t* data = memory->at_least(static_cast<int64_t>(numbers * copies));
+  std::fill_n(data, numbers * copies, 1);
+  return {"reading the weights alone",
+          [=, next = size_t{0}]() mutable {
+            const uint64_t* from = memory->at_least(0) + next++ % copies * numbers;
+            const uint64_t sum = std::accumulate(from, from + numbers, uint64_t{0});
+            if (sum == 0) throw Error("ones add up to 0", Blame::environment);  // it is needed
+          },
+          products_of(shape), 0, ""};
 }
 
 void print_shape(const Shape& shape) {
@@ -109,10 +142,14 @@ void print_shape(const Shape& shape) {
   size_t natives = 1;
 #ifdef NAPIER_HAS_ONEDNN
   if (shape.m > 8) {
-    tasks.push_back({"native: oneDNN's bf16", onednn_matmul(shape), products_of(shape), 0, ""});
+    tasks.push_back(
+        {"native: oneDNN's bf16", onednn_matmul(shape, true), products_of(shape), 0, ""});
     natives = 2;
+    tasks.push_back({"oneDNN's, bf16 activations given", onednn_matmul(shape, false),
+                     products_of(shape), 0, ""});
   }
 #endif
+  if (shape.m == 1) tasks.push_back(reading_task(shape));
   for (const Bar& bar : k_bars) {
     Task task = kernel_task(bar.name, bar.arithmetic, shape, one, bar.zeros, bar.spread);
     task.least = bar.least;
@@ -131,6 +168,34 @@ void print_shape(const Shape& shape) {
     table.add({tasks[i].name, tasks[i].kernel, fmt::format("{:.1f} G", speed * 1e-9),
                fmt::format("{:.3f}", speed / native),
                tasks[i].least == 0 ? "" : fmt::format("{:.3f}", tasks[i].least)});
+  }
+  fmt::print("{}\n", table.text());
+}
+
+// What a machine with AVX2 alone runs: the adder beside exact products, both in f32 lanes, with the
+// same bits as elsewhere.
+void print_avx2() {
+  if ((hwy::SupportedTargets() & HWY_AVX2) == 0) return;
+  const Shape shape{1024, 1024, 1024};
+  ThreadPool one(1);
+  hwy::SetSupportedTargetsForTest(HWY_AVX2);
+  std::vector<Task> tasks = {
+      kernel_task("exact, f32", "f32", shape, one, 0, 0, KernelKind::native),
+      kernel_task("adder, zeros in both, 7 mantissa bits", "lmul-m7", shape, one, 0.05, 0,
+                  KernelKind::adder),
+      kernel_task("adder of f32 patterns, zeros in both", "lmul-f16", shape, one, 0.05, 0,
+                  KernelKind::adder),
+  };
+  std::vector<std::function<void()>> runs;
+  for (const Task& task : tasks) runs.push_back(task.run);
+  const std::vector<double> seconds = best_seconds(runs, k_repeats);
+  hwy::SetSupportedTargetsForTest(0);
+  fmt::print("{} x {} x {}, one thread, AVX2\n\n", shape.m, shape.n, shape.k);
+  TextTable table({"", "kernel", "products/s", "of exact", "bar"});
+  for (size_t i = 0; i < tasks.size(); ++i) {
+    table.add({tasks[i].name, tasks[i].kernel,
+               fmt::format("{:.1f} G", tasks[i].products / seconds[i] * 1e-9),
+               fmt::format("{:.3f}", seconds[0] / seconds[i]), i == 0 ? "" : "0.900"});
   }
   fmt::print("{}\n", table.text());
 }
@@ -177,5 +242,7 @@ int main(int count, char** arguments) {
               {512, 256, 256},    {1, 2048, 2048},   {1, 8192, 2048},   {1, 128256, 2048}};
   }
   for (const napier::Shape& shape : shapes) napier::bench::print_shape(shape);
-  if (all) napier::bench::print_others();
+  if (!all) return 0;
+  napier::bench::print_avx2();
+  napier::bench::print_others();
 }

@@ -1,8 +1,8 @@
 // Which codes are exact for a row of activations and weights, and what zeros look like.
 //
-// Codes of bf16 or of f32, of M mantissa bits: a sum of two is a product's code. A zero has no code.
-// Either it has a tiny one, whose products are too small to change a sum (what they add up to alone
-// is cleared in the end), or its products are multiplied by 0, or cleared one by one.
+// Codes of bf16 or of f32, of M mantissa bits: a sum of two is a product's code. A zero has no
+// code. Either it has a tiny one, whose products are too small to change a sum (what they add up to
+// alone is cleared in the end), or its products are multiplied by 0, or cleared one by one.
 //
 // With exponents of values other than zero in [a0, a1] of a row, [b0, b1] of the weights, K < 2^q:
 // sums are computed times 2^S, S = 124 - q - a1 - b1, so that K products, each below

@@ -48,9 +48,9 @@ NAPIER_INLINE __m512i pair_at(const uint16_t* x) {  // one pair in all lanes
   return _mm512_set1_epi32(pair);
 }
 
-// A Product has Weight load(w), 16 pairs of weights, of k_weight_group numbers each, and add(), both
-// products of the pair of activations at `x` with each, added to the sums in order; k_rows of a tile
-// keep their sums in registers, k_block_rows their sums and totals.
+// A Product has Weight load(w), 16 pairs of weights, of k_weight_group numbers each, and add(),
+// both products of the pair of activations at `x` with each, added to the sums in order; k_rows of
+// a tile keep their sums in registers, k_block_rows their sums and totals.
 struct Exact {
   static constexpr int k_group = 1;
   static constexpr int k_weight_group = 1;

@@ -172,10 +172,10 @@ float rounded(const NarrowSpec::Round& round, float v) {
   return std::copysign(std::clamp(r, -round.largest, round.largest), v);
 }
 
-// The sign of a sum that came out as zero, as which the lanes give +0. Only a number other than zero
-// that was rounded to zero gives -0, and only -0 may follow it. The last term other than zero made
-// the sum zero: if it is below half a gap the sum was zero before, and takes its sign. Where scales
-// may have made the zero, the sum is made again.
+// The sign of a sum that came out as zero, as which the lanes give +0. Only a number other than
+// zero that was rounded to zero gives -0, and only -0 may follow it. The last term other than zero
+// made the sum zero: if it is below half a gap the sum was zero before, and takes its sign. Where
+// scales may have made the zero, the sum is made again.
 float sign_of_zero(const NarrowSpec& spec, const float* x, const float* w, int64_t k,
                    bool is_scaled) {
   const auto term = [&](int64_t i) {
