@@ -8,7 +8,7 @@
 
 #include <hwy/highway.h>
 
-#include <cmath>
+#include <bit>
 
 #include "kernels/panels.hpp"
 #include "kernels/unroll-inl.h"
@@ -31,6 +31,10 @@ inline constexpr int k_tile_rows = 4;
 inline constexpr int k_panels_of_two_rows = 2;
 inline constexpr int k_panels_of_one_row = 4;
 inline constexpr int k_tile_vectors = 3;
+
+inline float power_of_two(int exponent) {  // of a normal number
+  return std::bit_cast<float>((exponent + 127) << 23);
+}
 
 // MR rows times NP panels, in each NV vectors from column `column`. A Product has
 //   k_group                  floats that encode an activation
@@ -76,16 +80,20 @@ HWY_INLINE void tile(const Product& product, const PanelTask<float>& task, int64
     }
 
     unrolled<MR>([&](auto r) NAPIER_LAMBDA {
+      // What a code's exponent multiplies by, in two steps, as 2^-250 is no f32 number; exact, as
+      // the result is one.
+      float half = 1;
+      float rest = 1;
+      if (task.x_code != nullptr) {
+        const int exponent = static_cast<int>(task.x_code[row + r].exponent);
+        half = power_of_two(exponent / 2);
+        rest = power_of_two(exponent - exponent / 2);
+      }
       unrolled<k_vectors>([&](auto v) NAPIER_LAMBDA {
         VecF32 sum = sums[r][v];
         const int64_t first = output(v);
         if (task.x_code != nullptr) {
-          const RowCode& code = task.x_code[row + r];
-          // In two steps, as 2^-250 is no f32 number; exact, as the result is one.
-          const int exponent = static_cast<int>(code.exponent);
-          const float half = std::ldexp(1.0f, exponent / 2);
-          const float rest = std::ldexp(1.0f, exponent - exponent / 2);
-          const auto seen = hn::Ge(hn::Abs(sum), hn::Set(d, code.least));
+          const auto seen = hn::Ge(hn::Abs(sum), hn::Set(d, task.x_code[row + r].least));
           sum = hn::Mul(hn::Mul(hn::IfThenElseZero(seen, sum), hn::Set(d, half)), hn::Set(d, rest));
         }
         if (task.x_scale != nullptr) {
