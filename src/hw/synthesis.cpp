@@ -171,16 +171,38 @@ std::vector<double> toggles_of(const std::string& vcd, int nets) {
   return toggles;
 }
 
-// Of net.v: the longest path, or the shortest cycle that its registers allow.
-double delay_of(const HardwareUnit& unit, const WorkFolder& folder) {
+// yosys' commands that map gates to cells.
+std::string mapping(const Goal& goal) {
+  const std::string shuffle =
+      goal.seed == 0 ? ""
+                     : fmt::format("rename -scramble-name -seed {}\n", goal.seed % 1000000 + 1);
+  // As yosys' own script begins, and others of the kind that abc's users write.
+  constexpr std::array k_beginnings = {
+      "strash;ifraig;scorr;dc2;dch,-f",
+      "strash;ifraig;scorr;dc2;dc2;dch,-f",
+      "strash;balance;rewrite;refactor;balance;rewrite,-z;balance;refactor,-z;balance;dch,-f",
+      "strash;&get,-n;&fraig,-x;&put;dc2;dc2;dch,-f",
+  };
+  const bool is_small = goal.aim == Aim::area;
+  const std::string delay =
+      is_small ? "" : fmt::format(" -D {}", std::max(1L, std::lround(1000 * goal.target)));
+  return fmt::format("{}abc -liberty cells.lib{} -script +{};{}{}\n", shuffle, delay,
+                     k_beginnings[goal.seed % k_beginnings.size()],
+                     goal.aim == Aim::speed ? "map,-B,0.9,{D}" : "amap",
+                     is_small ? "" : ";topo;buffer,-c;topo;upsize,{D};dnsize,{D}");
+}
+
+// Of a netlist: the longest path, or the shortest cycle that its registers allow.
+double delay_of(const HardwareUnit& unit, const std::string& netlist, const WorkFolder& folder) {
   constexpr double period = 1e6;  // ns, more than any needs
   const bool has_clock = unit.latency() > 0;
   write_whole(
       folder.path("unit.tcl"),
       fmt::format(
           // A library sets the units as it is read, so they are set after it.
-          "read_liberty cells.lib\nset_cmd_units -time ns\nread_verilog net.v\nlink_design unit\n"
+          "read_liberty cells.lib\nset_cmd_units -time ns\nread_verilog {}\nlink_design unit\n"
           "{}report_checks {} -path_delay max -format end -digits 4\n",
+          netlist,
           has_clock ? fmt::format("create_clock -period {} [get_ports clock]\n", period) : "",
           has_clock ? "" : "-unconstrained"));
   const std::string report = run_tool({"sta", "-exit", "unit.tcl"}, folder.path());
@@ -240,8 +262,8 @@ Technology load_technology(const std::string& path, const WorkFolder& folder) {
   return technology;
 }
 
-Synthesis synthesise(const HardwareUnit& unit, const Technology& technology, Aim aim, double target,
-                     uint64_t seed, const WorkFolder& folder) {
+std::vector<Synthesis> synthesise(const HardwareUnit& unit, const Technology& technology,
+                                  std::span<const Goal> goals, const WorkFolder& folder) {
   need_tools({"yosys", "sta"});
   const auto& cells = technology.liberty.cells;
   if (unit.latency() > 0 && std::none_of(cells.begin(), cells.end(), [](const auto& cell) {
@@ -250,41 +272,41 @@ Synthesis synthesise(const HardwareUnit& unit, const Technology& technology, Aim
     throw Error(technology.path + ": no pipeline can be made of its cells: it has no flip-flop");
   }
   write_whole(folder.path("unit.v"), unit.verilog());
-  const std::string shuffle =
-      seed == 0 ? "" : fmt::format("rename -scramble-name -seed {}\n", seed % 1000000 + 1);
-  // As yosys' own script begins, and others of the kind that abc's users write.
-  constexpr std::array k_beginnings = {
-      "strash;ifraig;scorr;dc2;dch,-f",
-      "strash;ifraig;scorr;dc2;dc2;dch,-f",
-      "strash;balance;rewrite;refactor;balance;rewrite,-z;balance;refactor,-z;balance;dch,-f",
-      "strash;&get,-n;&fraig,-x;&put;dc2;dc2;dch,-f",
-  };
-  const std::string script =
-      fmt::format("+{};{}{}", k_beginnings[seed % k_beginnings.size()],
-                  aim == Aim::speed ? "map,-B,0.9,{D}" : "amap",
-                  aim == Aim::area ? "" : ";topo;buffer,-c;topo;upsize,{D};dnsize,{D}");
-  const std::string delay =
-      aim == Aim::area ? "" : fmt::format(" -D {}", std::max(1L, std::lround(1000 * target)));
-  write_whole(folder.path("unit.ys"),
-              fmt::format("read_verilog unit.v\nhierarchy -top unit\nsynth -flatten -top unit\n"
-                          "{}{}abc -liberty cells.lib{} -script {}\nopt_clean -purge\nsplitnets\n"
-                          "rename -enumerate -pattern n%\nwrite_json net.json\n"
-                          "write_verilog -noattr -simple-lhs net.v\n",
-                          unit.latency() > 0 ? "dfflibmap -liberty cells.lib\nopt_clean\n" : "",
-                          shuffle, delay, script));
+  // abc's results depend on the order of cells: a saved design keeps it, a written one would not.
+  std::string script = fmt::format(
+      "read_verilog unit.v\nhierarchy -top unit\nsynth -flatten -top unit\n{}"
+      "design -save generic\n",
+      unit.latency() > 0 ? "dfflibmap -liberty cells.lib\nopt_clean\n" : "");
+  for (size_t i = 0; i < goals.size(); ++i) {
+    script += fmt::format(
+        "design -load generic\n{}opt_clean -purge\nsplitnets\n"
+        "rename -enumerate -pattern n%\nwrite_json net{}.json\n"
+        "write_verilog -noattr -simple-lhs net{}.v\n",
+        mapping(goals[i]), i, i);
+  }
+  write_whole(folder.path("unit.ys"), script);
   try {
     run_tool({"yosys", "-q", "-s", "unit.ys"}, folder.path());
   } catch (const Error& error) {
     throw Error(unit.name() + " on " + technology.path + ": " + error.what(), error.blame());
   }
-  Synthesis result;
-  result.verilog = read_input_file(folder.path("net.v"), "a tool's result");
-  result.netlist = read_netlist(read_input_file(folder.path("net.json"), "a tool's result"));
-  for (const NetlistCell& cell : result.netlist.cells) {
-    result.area += cell_of(technology, cell.type).area;
+  std::vector<Synthesis> results(goals.size());
+  for (size_t i = 0; i < goals.size(); ++i) {
+    const std::string name = fmt::format("net{}", i);
+    Synthesis& result = results[i];
+    result.verilog = read_input_file(folder.path(name + ".v"), "a tool's result");
+    result.netlist = read_netlist(read_input_file(folder.path(name + ".json"), "a tool's result"));
+    for (const NetlistCell& cell : result.netlist.cells) {
+      result.area += cell_of(technology, cell.type).area;
+    }
+    result.delay = delay_of(unit, name + ".v", folder);
   }
-  result.delay = delay_of(unit, folder);
-  return result;
+  return results;
+}
+
+Synthesis synthesise(const HardwareUnit& unit, const Technology& technology, const Goal& goal,
+                     const WorkFolder& folder) {
+  return std::move(synthesise(unit, technology, std::span(&goal, 1), folder).front());
 }
 
 Energy measure_energy(const HardwareUnit& unit, const Synthesis& synthesis,

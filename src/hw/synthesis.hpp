@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -51,12 +52,21 @@ enum class Aim : uint8_t {
   speed,  // short paths, then the same
 };
 
-// yosys' synth, abc on the technology's cells, OpenSTA. `target` is abc's delay target in ns (which
-// it may miss; of area there is none); `seed` shuffles the names that abc sees and takes another
-// script in turn, since its results depend on both (0: names as they are). Throws Error where a
-// tool is absent.
-Synthesis synthesise(const HardwareUnit& unit, const Technology& technology, Aim aim, double target,
-                     uint64_t seed, const WorkFolder& folder);
+// One mapping: `target` is abc's delay target in ns (which it may miss; of area there is none);
+// `seed` shuffles the names that abc sees and takes another script in turn, since its results
+// depend on both (0: names as they are).
+struct Goal {
+  Aim aim = Aim::area;
+  double target = 0;
+  uint64_t seed = 0;
+};
+
+// yosys' synth once, since it makes the same gates for every goal; for each goal abc on the
+// technology's cells, and OpenSTA. Throws Error where a tool is absent.
+std::vector<Synthesis> synthesise(const HardwareUnit& unit, const Technology& technology,
+                                  std::span<const Goal> goals, const WorkFolder& folder);
+Synthesis synthesise(const HardwareUnit& unit, const Technology& technology, const Goal& goal,
+                     const WorkFolder& folder);
 
 struct Energy {
   double pj = 0;              // an operation, glitches included
