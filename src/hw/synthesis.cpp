@@ -194,7 +194,8 @@ std::string mapping(const Goal& goal) {
 
 // Of a netlist: the longest path, or the shortest cycle that its registers allow.
 double delay_of(const HardwareUnit& unit, const std::string& netlist, const WorkFolder& folder) {
-  constexpr double period = 1e6;  // ns, more than any needs
+  // ns. What is longer has negative slack; OpenSTA's floats would round a much longer one's.
+  constexpr double period = 1000;
   const bool has_clock = unit.latency() > 0;
   write_whole(
       folder.path("unit.tcl"),

@@ -288,6 +288,23 @@ def test_a_rounding_has_its_own_price(cost, tmp_path):
         assert role["pj"]["convert"] == pytest.approx(32 * 32 * 128 * 0.25 + fresh * pj)
 
 
+def test_an_overflow_has_its_own_price(cost, napier, tmp_path):
+    """Saturation is not infinity: the built-in table has both of e4m3 and e5m2, and of e3m2 one."""
+    rows = "".join(f"[[price]]\noperation = 'convert'\nformat = '{name}'\npj = {pj}\n"
+                   for name, pj in [("e4m3:inf", 3), ("e4m3:inf:rtz", 5), ("e5m2:sat", 7)])
+    (tmp_path / "prices.toml").write_text(PRICES + rows)
+    for x, pj in [("e4m3", 0.25), ("e4m3:inf", 3), ("e4m3:rtz:inf", 5), ("e5m2", 7)]:
+        plan = cost("llama-3.1-8b", "--arith", f"x={x}/w=e2m1", "--prices",
+                    tmp_path / "prices.toml", "--free", "multiply,add")["plans"][0]
+        (role,) = [role for role in plan["roles"] if role["role"] == "ffn_up"]
+        assert role["pj"]["convert"] == pytest.approx(32 * 4096 * pj)
+    prices = {price["operation"]: price["pj"] for price in
+              cost("llama-3.1-8b", "--arith", "fp8_e4m3,x=e4m3:inf/w=e4m3:inf")["plans"][1]["prices"]}
+    assert "convert e4m3fn:inf" in prices
+    done = napier("cost", "llama-3.1-8b", "--arith", "x=e3m2none:inf/w=e3m2none:inf")
+    assert done.returncode == 2 and "'convert e3m2fn:inf'" in done.stderr, done.stderr
+
+
 def test_llama_has_its_parameters(cost):
     """8.03 and 70.55 milliards, less the embedding's table: 2 bytes each in bf16."""
     for name, parameters in [("llama-3.1-8b", 8.03e9 - 128256 * 4096),
