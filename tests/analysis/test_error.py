@@ -79,7 +79,7 @@ def test_every_pair_of_mantissas(napier, m):
 
 
 def test_every_pair_of_codes_of_a_table(napier, tmp_path):
-    """A file of products of int8: its error on all pairs, each alike, and as a sampled law has them."""
+    """A file of products of int8: its error on all pairs, each alike, and as a law has them."""
     generator = np.random.default_rng(1614)
     code = np.arange(256)
     number = np.where(code < 128, code, code - 256)
