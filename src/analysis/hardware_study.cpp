@@ -183,8 +183,20 @@ void measure(const HardwareUnit& unit, const Technology& technology, const Stimu
   row.pj_glitch_free = spread_of(glitch_free);
 }
 
+// Of several files how all their names begin.
 std::string technology_name(const std::string& path) {
-  std::string name = std::filesystem::path(path).filename().string();
+  const std::vector<std::string> files = technology_files(path);
+  const auto name_of = [](const std::string& file) {
+    return std::filesystem::path(file).filename().string();
+  };
+  std::string name = name_of(files[0]);
+  for (const std::string& file : files) {
+    const std::string other = name_of(file);
+    const auto [end, same] = std::mismatch(name.begin(), name.end(), other.begin(), other.end());
+    name.erase(end, name.end());
+  }
+  if (files.size() > 1) name.erase(name.find_last_not_of("_-. ") + 1);
+  if (name.empty()) name = name_of(files[0]);
   return name.substr(0, name.find(".lib", 1));
 }
 

@@ -221,25 +221,44 @@ double delay_of(const HardwareUnit& unit, const std::string& netlist, const Work
   return has_clock ? period - slack : actual;
 }
 
+// Unpacked.
+std::string liberty_text(const std::string& path, const WorkFolder& folder) {
+  const std::string text = read_input_file(path, "the liberty file");  // says it if it is not there
+  if (!path.ends_with(".gz")) return text;
+  need_tools({"gzip"});
+  const std::string from = std::filesystem::absolute(path).string();  // gzip runs elsewhere
+  const std::string unpacked = folder.path("unpacked.lib");
+  try {
+    run_tool({"gzip", "-t", "--", from}, folder.path());
+  } catch (const Error&) {
+    throw Error(path + ": the liberty file cannot be unpacked: it is no whole gzip file");
+  }
+  run_tool({"gzip", "-dc", "--", from}, folder.path(), unpacked);
+  return read_input_file(unpacked, "the liberty file");
+}
+
 }  // namespace
+
+std::vector<std::string> technology_files(const std::string& path) {
+  std::vector<std::string> files;
+  if (std::filesystem::exists(path)) return {path};
+  for (size_t begin = 0; begin <= path.size();) {
+    const size_t end = std::min(path.find('+', begin), path.size());
+    files.push_back(path.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return files;
+}
 
 Technology load_technology(const std::string& path, const WorkFolder& folder) {
   Technology technology;
   technology.path = path;
   technology.liberty_path = folder.path("cells.lib");
-  if (path.ends_with(".gz")) {
-    need_tools({"gzip"});
-    read_input_file(path, "the liberty file");  // says it if it is not there
-    const std::string from = std::filesystem::absolute(path).string();  // gzip runs elsewhere
-    try {
-      run_tool({"gzip", "-t", "--", from}, folder.path());
-    } catch (const Error&) {
-      throw Error(path + ": the liberty file cannot be unpacked: it is no whole gzip file");
-    }
-    run_tool({"gzip", "-dc", "--", from}, folder.path(), technology.liberty_path);
-  } else {
-    write_whole(technology.liberty_path, read_input_file(path, "the liberty file"));
-  }
+  const std::vector<std::string> files = technology_files(path);
+  std::vector<std::string> texts;
+  for (const std::string& file : files) texts.push_back(liberty_text(file, folder));
+  if (texts.size() > 1) texts[0] = merge_liberties(texts, files);
+  write_whole(technology.liberty_path, texts[0]);
   technology.liberty =
       parse_liberty(read_input_file(technology.liberty_path, "the liberty file"), path);
   const auto& cells = technology.liberty.cells;
@@ -252,7 +271,7 @@ Technology load_technology(const std::string& path, const WorkFolder& folder) {
       !has([](const LibertyCell& cell) { return cell.inputs() > 1; })) {
     throw Error(path +
                 ": no circuit can be made of its cells: an inverter and a gate of more inputs are "
-                "needed, all cells in one file");
+                "needed, of all files together that are joined by '+'");
   }
   need_tools({"yosys"});
   write_whole(folder.path("cells.ys"),

@@ -22,7 +22,9 @@ struct Technology {
   std::string cells;         // Verilog modules, one a cell, by yosys
 };
 
-// Reads a liberty file (.lib, or .lib.gz). Throws Error.
+// The files of "cells.lib+registers.lib.gz", or the one that is so called.
+std::vector<std::string> technology_files(const std::string& path);
+// Reads a liberty file (.lib, or .lib.gz), or several of one technology. Throws Error.
 Technology load_technology(const std::string& path, const WorkFolder& folder);
 
 // A cell: its pins' nets.
