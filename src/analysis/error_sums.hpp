@@ -14,11 +14,12 @@ namespace napier {
 struct ErrorSums {
   double pairs = 0, relative = 0, absolute = 0, square = 0, step = 0;
   double error2 = 0, exact2 = 0, cross = 0;
-  double zeros = 0, flushed = 0, not_finite = 0, max_abs = 0;
+  double zeros = 0, wrong_zeros = 0, flushed = 0, not_finite = 0, max_abs = 0;
 
   void add(double exact, double product, double times = 1) {
     if (exact == 0) {
       zeros += times;
+      if (product != 0) wrong_zeros += times;
       return;
     }
     if (!std::isfinite(product) || !std::isfinite(exact)) {
@@ -48,6 +49,7 @@ struct ErrorSums {
     exact2 += other.exact2;
     cross += other.cross;
     zeros += other.zeros;
+    wrong_zeros += other.wrong_zeros;
     flushed += other.flushed;
     not_finite += other.not_finite;
     max_abs = std::max(max_abs, other.max_abs);
@@ -66,6 +68,7 @@ struct ErrorSums {
     errors.gain = cross / exact2;
     const double all = pairs + not_finite;
     errors.zeros = zeros / (all + zeros);
+    errors.wrong_zeros = zeros > 0 ? wrong_zeros / zeros : 0;
     errors.flushed = flushed / pairs;
     errors.not_finite = not_finite / all;
     return errors;

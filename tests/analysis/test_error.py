@@ -98,7 +98,7 @@ def test_every_pair_of_codes_of_a_table(napier, tmp_path):
         expected = {"bias": relative.mean(), "mean_abs": abs(relative).mean(),
                     "rms": np.sqrt((relative ** 2).mean()), "max_abs": abs(relative).max(),
                     "nmse": ((table - true)[used] ** 2).sum() / (true ** 2).sum(),
-                    "zeros": 1 - used.mean()}
+                    "zeros": 1 - used.mean(), "wrong_zeros": (table[~used] != 0).mean()}
         for key, value in expected.items():
             assert row["errors"][key] == pytest.approx(value, rel=1e-12, abs=1e-12), key
         assert row["errors"]["bias_error"] == 0
