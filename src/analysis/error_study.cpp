@@ -87,6 +87,38 @@ std::vector<ProductRow> study_products(const std::vector<NamedArithmetic>& arith
   return rows;
 }
 
+std::vector<ProductRow> study_codes(const std::vector<NamedArithmetic>& arithmetics,
+                                    const std::vector<OperandSource>& sources,
+                                    const ErrorStudyOptions& options) {
+  for (const NamedArithmetic& named : arithmetics) {
+    if (has_few_codes(named.arithmetic)) continue;
+    throw Error("'" + named.name +
+                "': codes are enumerated of operands of at most 8 bits, whose products are not "
+                "rounded by chance");
+  }
+  std::vector<ProductRow> rows;
+  for (const OperandSource& source : sources) {
+    for (const NamedArithmetic& named : arithmetics) {
+      progress(options, source.name + ", " + named.name, rows.size(),
+               sources.size() * arithmetics.size());
+      const Arithmetic& arithmetic = named.arithmetic;
+      std::optional<CodeShares> x, w;
+      if (source.law) x = code_shares(arithmetic.x, *source.law);
+      if (source.law) w = code_shares(arithmetic.w, *source.law);
+      ProductRow row{source.name, named.name, {}, x && w, {}};
+      if (x && w) {
+        row.errors = enumerate_codes(arithmetic, independent_pairs(*x, *w));
+      } else if (!source.law) {
+        row.errors = measure_codes(arithmetic, source.blocks);
+      } else {
+        row.errors = measure_codes(arithmetic, drawn_pairs(*source.law, options));
+      }
+      rows.push_back(std::move(row));
+    }
+  }
+  return rows;
+}
+
 std::vector<DotRow> study_dots(const std::vector<NamedArithmetic>& arithmetics,
                                const std::vector<OperandSource>& sources,
                                const ErrorStudyOptions& options) {

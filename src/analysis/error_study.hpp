@@ -10,6 +10,7 @@
 
 #include "analysis/capture.hpp"
 #include "analysis/closed_form.hpp"
+#include "analysis/code_error.hpp"
 #include "analysis/dot_error.hpp"
 #include "analysis/offset.hpp"
 #include "analysis/operands.hpp"
@@ -72,6 +73,12 @@ struct OffsetRow {
 std::vector<ProductRow> study_products(const std::vector<NamedArithmetic>& arithmetics,
                                        const std::vector<OperandSource>& sources,
                                        const ErrorStudyOptions& options);
+// The same of the multipliers alone, on the numbers that operands of at most 8 bits have become:
+// all pairs of codes, weighted by the law's distribution, or, where scales depend on what else is
+// drawn and of a model's operands, by how often they occur. Throws Error for wider operands.
+std::vector<ProductRow> study_codes(const std::vector<NamedArithmetic>& arithmetics,
+                                    const std::vector<OperandSource>& sources,
+                                    const ErrorStudyOptions& options);
 std::vector<DotRow> study_dots(const std::vector<NamedArithmetic>& arithmetics,
                                const std::vector<OperandSource>& sources,
                                const ErrorStudyOptions& options);

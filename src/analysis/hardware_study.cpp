@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <filesystem>
+#include <iterator>
 #include <map>
 #include <optional>
 
@@ -56,44 +58,83 @@ Codes codes_of(const Operand& operand, const std::vector<float>& rows, int64_t k
   return found;
 }
 
-// `smallest` is the unit's least area with that seed.
-Synthesis synthesise_within(const HardwareUnit& unit, const Technology& technology, double target,
-                            const Synthesis& smallest, uint64_t seed, const WorkFolder& folder,
-                            bool& missed) {
-  Synthesis best = smallest;
-  missed = target > 0 && best.delay > target;
-  if (!missed) return best;
+// What a unit has been synthesised for so far, by seed.
+struct Synthesised {
+  std::vector<Synthesis> smallest;
+  std::vector<std::optional<Energy>> energy;  // of the smallest, once it was measured
+  std::vector<Synthesis> fastest;             // where one delay is asked of all
+
+  // The least delay that every seed reaches.
+  double reached() const {
+    double slowest = 0;
+    for (const Synthesis& one : fastest) slowest = std::max(slowest, one.delay);
+    return slowest;
+  }
+};
+
+// For least area, and as fast as can be where `with_fastest`, with every seed.
+Synthesised synthesise_extremes(const HardwareUnit& unit, const Technology& technology, int repeats,
+                                bool with_fastest, const WorkFolder& folder) {
+  constexpr double at_once = 0.001;  // ns
+  std::vector<Goal> goals;
+  for (int seed = 0; seed < repeats; ++seed) {
+    goals.push_back({Aim::area, 0, static_cast<uint64_t>(seed)});
+  }
+  for (int seed = 0; with_fastest && seed < repeats; ++seed) {
+    goals.push_back({Aim::speed, at_once, static_cast<uint64_t>(seed)});
+  }
+  Synthesised found;
+  found.smallest = synthesise(unit, technology, goals, folder);
+  const auto middle = found.smallest.begin() + repeats;
+  found.fastest.assign(std::move_iterator(middle), std::move_iterator(found.smallest.end()));
+  found.smallest.erase(middle, found.smallest.end());
+  found.energy.resize(found.smallest.size());
+  return found;
+}
+
+// Of each seed the least area that is found to meet the target, or what comes nearest to it.
+std::vector<Synthesis> synthesise_within(const HardwareUnit& unit, const Technology& technology,
+                                         double target, const Synthesised& extremes,
+                                         const WorkFolder& folder, int& missed) {
   // abc misses its own targets: more is asked than is wanted, and what comes of it is measured.
   struct Try {
     Aim aim;
     double part;
   };
-  std::optional<Aim> met;
-  for (const auto [aim, part] : {Try{Aim::sized, 0.9}, Try{Aim::sized, 0.5}, Try{Aim::speed, 0.9},
-                                 Try{Aim::speed, 0.5}, Try{Aim::speed, 0.1}}) {
-    if (met == aim) continue;  // to ask for more would cost more
-    Synthesis found = synthesise(unit, technology, aim, part * target, seed, folder);
-    const bool meets = found.delay <= target;
-    if (meets ? missed || found.area < best.area : missed && found.delay < best.delay) {
-      best = std::move(found);
+  constexpr std::array k_tries = {Try{Aim::sized, 0.9}, Try{Aim::sized, 0.5}, Try{Aim::speed, 0.9},
+                                  Try{Aim::speed, 0.5}, Try{Aim::speed, 0.1}};
+  std::vector<Synthesis> best = extremes.smallest;
+  std::vector<Goal> goals;
+  for (size_t seed = 0; target > 0 && seed < best.size(); ++seed) {
+    if (best[seed].delay <= target) continue;
+    for (const auto [aim, part] : k_tries) goals.push_back({aim, part * target, seed});
+  }
+  if (goals.empty()) return best;
+  std::vector<Synthesis> tried = synthesise(unit, technology, goals, folder);
+  for (size_t first = 0; first < goals.size(); first += k_tries.size()) {
+    const size_t seed = goals[first].seed;
+    Synthesis& chosen = best[seed];
+    bool misses = true;
+    std::optional<Aim> met;
+    const auto consider = [&](Synthesis& found) {
+      const bool meets = found.delay <= target;
+      if (meets ? misses || found.area < chosen.area : misses && found.delay < chosen.delay) {
+        chosen = std::move(found);
+      }
+      misses = misses && !meets;
+      return meets;
+    };
+    for (size_t i = first; i < first + k_tries.size(); ++i) {
+      if (met == goals[i].aim) continue;  // to ask for more costs more
+      if (consider(tried[i])) met = goals[i].aim;
     }
-    missed = missed && !meets;
-    if (meets) met = aim;
+    if (misses && seed < extremes.fastest.size()) {
+      Synthesis fastest = extremes.fastest[seed];
+      consider(fastest);
+    }
+    missed += misses;
   }
   return best;
-}
-
-// The least delay that every seed reaches.
-double fastest(const HardwareUnit& unit, const Technology& technology, int repeats,
-               const WorkFolder& folder) {
-  double slowest = 0;
-  for (int seed = 0; seed < repeats; ++seed) {
-    constexpr double at_once = 0.001;  // ns
-    const Synthesis found =
-        synthesise(unit, technology, Aim::speed, at_once, static_cast<uint64_t>(seed), folder);
-    slowest = std::max(slowest, found.delay);
-  }
-  return slowest;
 }
 
 MeanAndDeviation spread_of(const std::vector<double>& values) {
@@ -106,32 +147,35 @@ MeanAndDeviation spread_of(const std::vector<double>& values) {
   return spread;
 }
 
-// Synthesises, checks and measures as often as the row repeats. `smallest` keeps least areas, by
-// seed.
+// Synthesises, checks and measures as often as the row repeats.
 void measure(const HardwareUnit& unit, const Technology& technology, const Stimulus& stimulus,
-             const WorkFolder& folder, std::vector<Synthesis>& smallest, HardwareRow& row) {
-  std::vector<double> area, delay, pj, glitch_free;
-  for (int i = 0; i < row.repeats; ++i) {
-    const auto seed = static_cast<uint64_t>(i);
-    if (smallest.size() <= seed) {
-      smallest.push_back(synthesise(unit, technology, Aim::area, 0, seed, folder));
-    }
-    bool missed = false;
-    const Synthesis synthesis =
-        synthesise_within(unit, technology, row.target, smallest[seed], seed, folder, missed);
+             const WorkFolder& folder, Synthesised& extremes, HardwareRow& row) {
+  const auto measured = [&](const Synthesis& synthesis) {
     const Equivalence equal =
         check_equivalence(unit, netlist_verilog(synthesis, technology), stimulus, folder, true);
     if (equal.mismatches > 0) {
       throw Error("the netlist of " + unit.name() + " computes otherwise: " + equal.first,
                   Blame::environment);
     }
-    const Energy energy = measure_energy(unit, synthesis, technology, stimulus, folder);
-    row.missed += missed;
+    return measure_energy(unit, synthesis, technology, stimulus, folder);
+  };
+  const std::vector<Synthesis> chosen =
+      synthesise_within(unit, technology, row.target, extremes, folder, row.missed);
+  std::vector<double> area, delay, pj, glitch_free;
+  for (size_t seed = 0; seed < chosen.size(); ++seed) {
+    const Synthesis& synthesis = chosen[seed];
+    std::optional<Energy> energy;
+    if (synthesis.verilog == extremes.smallest[seed].verilog) {
+      if (!extremes.energy[seed]) extremes.energy[seed] = measured(synthesis);
+      energy = extremes.energy[seed];
+    } else {
+      energy = measured(synthesis);
+    }
     row.cells += static_cast<double>(synthesis.netlist.cells.size()) / row.repeats;
     area.push_back(synthesis.area);
     delay.push_back(synthesis.delay);
-    pj.push_back(energy.pj);
-    glitch_free.push_back(energy.pj_glitch_free);
+    pj.push_back(energy->pj);
+    glitch_free.push_back(energy->pj_glitch_free);
   }
   row.area = spread_of(area);
   row.delay = spread_of(delay);
@@ -139,8 +183,20 @@ void measure(const HardwareUnit& unit, const Technology& technology, const Stimu
   row.pj_glitch_free = spread_of(glitch_free);
 }
 
+// Of several files how all their names begin.
 std::string technology_name(const std::string& path) {
-  std::string name = std::filesystem::path(path).filename().string();
+  const std::vector<std::string> files = technology_files(path);
+  const auto name_of = [](const std::string& file) {
+    return std::filesystem::path(file).filename().string();
+  };
+  std::string name = name_of(files[0]);
+  for (const std::string& file : files) {
+    const std::string other = name_of(file);
+    const auto [end, same] = std::mismatch(name.begin(), name.end(), other.begin(), other.end());
+    name.erase(end, name.end());
+  }
+  if (files.size() > 1) name.erase(name.find_last_not_of("_-. ") + 1);
+  if (name.empty()) name = name_of(files[0]);
   return name.substr(0, name.find(".lib", 1));
 }
 
@@ -267,13 +323,17 @@ std::vector<HardwareRow> study_hardware(const std::vector<UnitRequest>& units,
                                          }) > 1;
     const std::string name = is_shared ? path : technology_name(path);
     std::map<UnitKind, double> equal;  // ns, by kind
-    std::vector<std::vector<Synthesis>> smallest(units.size());
+    const bool is_equal_asked =
+        std::count(options.delays.begin(), options.delays.end(), k_equal_delay) > 0;
+    std::vector<Synthesised> extremes;
+    for (size_t u = 0; u < units.size(); ++u) {
+      say(name + ", smallest" + (is_equal_asked ? " and fastest " : " ") + made[u].name());
+      extremes.push_back(
+          synthesise_extremes(made[u], technology, options.repeats, is_equal_asked, folder));
+      double& slowest = equal[units[u].kind];
+      slowest = std::max(slowest, extremes[u].reached());
+    }
     for (const double delay : options.delays) {
-      for (size_t u = 0; delay == k_equal_delay && u < units.size(); ++u) {
-        say(name + ", fastest " + made[u].name());
-        double& slowest = equal[units[u].kind];
-        slowest = std::max(slowest, fastest(made[u], technology, options.repeats, folder));
-      }
       for (size_t u = 0; u < units.size(); ++u) {
         const HardwareUnit& unit = made[u];
         say(name + ", " + unit.name());
@@ -288,7 +348,7 @@ std::vector<HardwareRow> study_hardware(const std::vector<UnitRequest>& units,
         row.repeats = options.repeats;
         measure(unit, technology,
                 operations_of(units[u].arith, unit, blocks, static_cast<size_t>(options.vectors)),
-                folder, smallest[u], row);
+                folder, extremes[u], row);
         rows.push_back(std::move(row));
       }
     }

@@ -18,6 +18,38 @@ double unit(std::mt19937_64& random) {
   return (static_cast<double>(random() >> 11) + 0.5) * 0x1p-53;
 }
 
+// The regularised incomplete beta function I_x(a, b), by its continued fraction (Abramowitz and
+// Stegun 26.5.8, evaluated as Lentz does), which converges fast below (a + 1) / (a + b + 2).
+double incomplete_beta(double a, double b, double x) {
+  if (x <= 0 || x >= 1) return x <= 0 ? 0 : 1;
+  if (x > (a + 1) / (a + b + 2)) return 1 - incomplete_beta(b, a, 1 - x);
+  constexpr double tiny = 1e-300;
+  const auto not_zero = [](double value) { return std::fabs(value) < tiny ? tiny : value; };
+  double c = 1;
+  double d = 1 / not_zero(1 - (a + b) * x / (a + 1));
+  double fraction = d;
+  for (int m = 1; m < 10000; ++m) {
+    const double even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m));
+    const double odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1));
+    double step = 1;
+    for (const double term : {even, odd}) {
+      d = 1 / not_zero(1 + term * d);
+      c = not_zero(1 + term / c);
+      step = c * d;
+      fraction *= step;
+    }
+    if (std::fabs(step - 1) < 1e-16) break;
+  }
+  const double front = std::exp(std::lgamma(a + b) - std::lgamma(a) - std::lgamma(b) +
+                                a * std::log(x) + b * std::log1p(-x));
+  return front * fraction / a;
+}
+
+// How likely Student's t is beyond t >= 0.
+double student_tail(double t, double freedom) {
+  return incomplete_beta(freedom / 2, 0.5, freedom / (freedom + t * t)) / 2;
+}
+
 }  // namespace
 
 float OperandLaw::draw(std::mt19937_64& random) const {
@@ -43,8 +75,34 @@ float OperandLaw::draw(std::mt19937_64& random) const {
         if (std::fabs(value) <= std::numeric_limits<float>::max()) return static_cast<float>(value);
       }
     }
+    case Kind::codes: break;
   }
-  return 0;
+  throw Error("codes are enumerated, not drawn: give another law of operands");
+}
+
+double OperandLaw::cumulative(double number) const {
+  switch (kind) {
+    case Kind::mantissa: {  // 1 + i/2^23
+      const double steps = std::floor((std::clamp(number, 0.0, 2.0) - 1) * 0x1p23) + 1;
+      return std::clamp(steps * 0x1p-23, 0.0, 1.0);
+    }
+    case Kind::uniform: return std::clamp((number + 1) / 2, 0.0, 1.0);
+    case Kind::loguniform: {
+      const double part =
+          std::clamp((std::log2(std::max(std::fabs(number), 0x1p-100)) + 4) / 8, 0.0, 1.0);
+      return number < 0 ? (1 - part) / 2 : (1 + part) / 2;
+    }
+    case Kind::gaussian: return std::erfc(-number / std::numbers::sqrt2) / 2;
+    case Kind::student: {  // of what is not drawn again, see draw()
+      const double most = std::numeric_limits<float>::max();
+      const double lost = student_tail(most, freedom);
+      const double tail = student_tail(std::min(std::fabs(number), most), freedom);
+      const double beyond = (tail - lost) / (1 - 2 * lost);
+      return number < 0 ? beyond : 1 - beyond;
+    }
+    case Kind::codes: break;
+  }
+  throw Error("codes have no distribution of their own: give another law of operands");
 }
 
 OperandLaw parse_operand_law(std::string_view text) {
@@ -53,6 +111,7 @@ OperandLaw parse_operand_law(std::string_view text) {
   if (text == "uniform") return {Kind::uniform, 0};
   if (text == "loguniform") return {Kind::loguniform, 0};
   if (text == "gaussian") return {Kind::gaussian, 0};
+  if (text == "codes") return {Kind::codes, 0};
   if (text.starts_with("student(") && text.ends_with(")")) {
     const std::string_view number = text.substr(8, text.size() - 9);
     double freedom = 0;
@@ -64,8 +123,8 @@ OperandLaw parse_operand_law(std::string_view text) {
     }
   }
   throw Error("'" + std::string(text) +
-              "' is no law of operands: give mantissa, uniform, loguniform, gaussian or student(N) "
-              "with N degrees of freedom, above 0");
+              "' is no law of operands: give mantissa, uniform, loguniform, gaussian, student(N) "
+              "with N degrees of freedom, above 0, or codes");
 }
 
 std::string to_string(const OperandLaw& law) {
@@ -74,6 +133,7 @@ std::string to_string(const OperandLaw& law) {
     case OperandLaw::Kind::uniform: return "uniform";
     case OperandLaw::Kind::loguniform: return "loguniform";
     case OperandLaw::Kind::gaussian: return "gaussian";
+    case OperandLaw::Kind::codes: return "codes";
     case OperandLaw::Kind::student: return fmt::format("student({})", law.freedom);
   }
   return "";

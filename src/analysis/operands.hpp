@@ -18,6 +18,7 @@ struct OperandLaw {
     loguniform,  // +-2^u, u uniform in [-4, 4): Benford's law for the leading digits
     gaussian,    // mean 0, standard deviation 1
     student,     // Student's t with `freedom` degrees: heavy tails
+    codes,       // each code of the operand's own format alike: enumerated alone, never drawn
   };
   Kind kind = Kind::gaussian;
   double freedom = 0;
@@ -25,9 +26,11 @@ struct OperandLaw {
   bool operator==(const OperandLaw&) const = default;
 
   float draw(std::mt19937_64& random) const;
+  // How likely a number of at most so much is drawn.
+  double cumulative(double number) const;
 };
 
-// "mantissa", "uniform", "loguniform", "gaussian", "student(4)". Throws Error.
+// "mantissa", "uniform", "loguniform", "gaussian", "student(4)", "codes". Throws Error.
 OperandLaw parse_operand_law(std::string_view text);
 std::string to_string(const OperandLaw& law);
 

@@ -3,100 +3,12 @@
 #include <algorithm>
 #include <cmath>
 
+#include "analysis/error_sums.hpp"
 #include "kernels/kernel.hpp"
 #include "kernels/quantise.hpp"
 #include "napier/error.hpp"
 
 namespace napier {
-namespace {
-
-// Sums over pairs; those of one block or row are added to the whole's, which keeps them accurate.
-struct Sums {
-  double pairs = 0, relative = 0, absolute = 0, square = 0, step = 0;
-  double error2 = 0, exact2 = 0, cross = 0;
-  double zeros = 0, flushed = 0, not_finite = 0, max_abs = 0;
-
-  void add(double exact, double product) {
-    if (exact == 0) {
-      ++zeros;
-      return;
-    }
-    if (!std::isfinite(product) || !std::isfinite(exact)) {
-      ++not_finite;
-      return;
-    }
-    const double error = product - exact;
-    const double r = error / exact;
-    ++pairs;
-    flushed += product == 0;
-    relative += r;
-    absolute += std::fabs(r);
-    square += r * r;
-    max_abs = std::max(max_abs, std::fabs(r));
-    error2 += error * error;
-    exact2 += exact * exact;
-    cross += product * exact;
-  }
-
-  void add(const Sums& other) {
-    pairs += other.pairs;
-    relative += other.relative;
-    absolute += other.absolute;
-    square += other.square;
-    step += other.step;
-    error2 += other.error2;
-    exact2 += other.exact2;
-    cross += other.cross;
-    zeros += other.zeros;
-    flushed += other.flushed;
-    not_finite += other.not_finite;
-    max_abs = std::max(max_abs, other.max_abs);
-  }
-
-  ProductErrors result() const {
-    ProductErrors errors;
-    errors.pairs = pairs;
-    errors.bias = relative / pairs;
-    errors.mean_abs = absolute / pairs;
-    errors.rms = std::sqrt(square / pairs);
-    errors.variance = square / pairs - errors.bias * errors.bias;
-    errors.max_abs = max_abs;
-    errors.mean_step = step / pairs;
-    errors.nmse = error2 / exact2;
-    errors.gain = cross / exact2;
-    const double all = pairs + not_finite;
-    errors.zeros = zeros / (all + zeros);
-    errors.flushed = flushed / pairs;
-    errors.not_finite = not_finite / all;
-    return errors;
-  }
-};
-
-// (product - exact) / 2^(xe + we).
-double step_of(double x, double w, double product) {
-  return std::ldexp(product - x * w, -std::ilogb(x) - std::ilogb(w)) *
-         (std::signbit(x) != std::signbit(w) ? -1 : 1);
-}
-
-// The standard error of a ratio of sums, sum / pairs, over independent blocks.
-double clustered_error(std::span<const Sums> blocks, double Sums::*sum) {
-  const auto count = static_cast<double>(blocks.size());
-  if (count < 2) return std::numeric_limits<double>::quiet_NaN();
-  double total = 0;
-  double pairs = 0;
-  for (const Sums& block : blocks) {
-    total += block.*sum;
-    pairs += block.pairs;
-  }
-  double square = 0;
-  for (const Sums& block : blocks) {
-    const double residual = block.*sum - total / pairs * block.pairs;
-    square += residual * residual;
-  }
-  return std::sqrt(square * count / (count - 1)) / pairs;
-}
-
-}  // namespace
 
 double ProductErrors::snr_db() const { return -10 * std::log10(nmse); }
 
@@ -127,7 +39,7 @@ ProductErrors enumerate_products(const Arithmetic& arithmetic, int source_bits) 
   }
   std::vector<double> products(kept.size());
   std::optional<Dyadic> last;
-  Sums total;
+  ErrorSums total;
   for (size_t i = 0; i < count; ++i) {
     const Dyadic x = arithmetic.x.quantise(source(i));
     if (!last || *last != x) {
@@ -137,7 +49,7 @@ ProductErrors enumerate_products(const Arithmetic& arithmetic, int source_bits) 
       last = x;
     }
     const double exact_x = to_double(source(i));
-    Sums row;
+    ErrorSums row;
     for (size_t j = 0; j < count; ++j) {
       const double exact = exact_x * (1 + static_cast<double>(j) / static_cast<double>(count));
       const double product = products[becomes[j]];
@@ -175,14 +87,13 @@ QuantisedRows quantise_rows(const Operand& operand, std::span<const float> rows,
 
 ProductErrors measure_products(const Arithmetic& arithmetic, std::span<const OperandBlock> blocks) {
   const Multiplier multiplier = arithmetic.resolved_multiplier();
-  std::vector<Sums> sums(blocks.size());
-  Sums total;
+  std::vector<ErrorSums> sums(blocks.size());
   for (size_t b = 0; b < blocks.size(); ++b) {
     const OperandBlock& block = blocks[b];
     check_shape(arithmetic, block.k);
     const QuantisedRows x = quantise_rows(arithmetic.x, block.x, block.k);
     const QuantisedRows w = quantise_rows(arithmetic.w, block.w, block.k);
-    Sums& sum = sums[b];
+    ErrorSums& sum = sums[b];
     for (int64_t j = 0; j < block.w_rows(); ++j) {
       const int64_t i = j % block.x_rows();
       for (int64_t k = 0; k < block.k; ++k) {
@@ -199,13 +110,8 @@ ProductErrors measure_products(const Arithmetic& arithmetic, std::span<const Ope
         }
       }
     }
-    total.add(sum);
   }
-  ProductErrors result = total.result();
-  result.bias_error = clustered_error(sums, &Sums::relative);
-  result.mean_abs_error = clustered_error(sums, &Sums::absolute);
-  result.mean_step_error = clustered_error(sums, &Sums::step);
-  return result;
+  return sampled_result(sums);
 }
 
 }  // namespace napier

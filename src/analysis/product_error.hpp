@@ -26,11 +26,12 @@ struct ProductErrors {
   double max_abs = 0;    // of |product / exact - 1|
   double mean_step = 0;  // of (product - exact) / 2^(xe + we), e the exponents before quantising
   double mean_step_error = 0;
-  double nmse = 0;        // sum of squared errors over the sum of squared exact products
-  double gain = 0;        // of the products on the exact ones, by least squares
-  double zeros = 0;       // the part of pairs with an exact product that is zero, left out
-  double flushed = 0;     // the part of the others whose product is zero
-  double not_finite = 0;  // the part whose product is infinite or NaN, left out
+  double nmse = 0;         // sum of squared errors over the sum of squared exact products
+  double gain = 0;         // of the products on the exact ones, by least squares
+  double zeros = 0;        // the part of pairs with an exact product that is zero, left out
+  double wrong_zeros = 0;  // of these, the part whose product is not zero
+  double flushed = 0;      // the part of the others whose product is zero
+  double not_finite = 0;   // the part whose product is infinite or NaN, left out
 
   double snr_db() const;  // -10 log10(nmse)
 };

@@ -16,6 +16,10 @@
 namespace napier::cli {
 namespace {
 
+// What is shown of codes unless something is named.
+constexpr const char* k_narrow_arithmetics = "lmul-e4m3,lmul-e5m2,x=e4m3/w=e4m3/mul=mitchell";
+constexpr const char* k_code_laws = "codes,uniform,loguniform,gaussian,student(4)";
+
 struct ErrorArguments {
   std::string model;
   std::string text;
@@ -69,7 +73,7 @@ void run_error(ErrorArguments& arguments) {
   for (const std::string& name : split_list(arguments.arithmetics)) {
     arithmetics.push_back({name, parse_arithmetic(name)});
   }
-  if (!arguments.svg.empty() && arguments.show == "products") {
+  if (!arguments.svg.empty() && (arguments.show == "products" || arguments.show == "codes")) {
     throw Error("--svg: products have a table only; ask for --show dots or --show offsets");
   }
   arguments.capture.context.threads = options.threads;
@@ -92,6 +96,11 @@ void run_error(ErrorArguments& arguments) {
     text = arguments.result.json  ? products_json(rows, options)
            : arguments.result.csv ? products_csv(rows)
                                   : products_table(rows, options);
+  } else if (arguments.show == "codes") {
+    const auto rows = study_codes(arithmetics, sources, options);
+    text = arguments.result.json  ? products_json(rows, options)
+           : arguments.result.csv ? products_csv(rows)
+                                  : codes_table(rows);
   } else if (arguments.show == "dots") {
     const auto rows = study_dots(arithmetics, sources, options);
     text = arguments.result.json  ? dots_json(rows)
@@ -129,10 +138,11 @@ void add_error(CLI::App& app) {
       ->excludes(model)
       ->capture_default_str();
   command
-      ->add_option("--show", arguments->show,
-                   "products, dots (sums of products), or offsets (which constant L-Mul should "
-                   "add)")
-      ->check(CLI::IsMember({"products", "dots", "offsets"}))
+      ->add_option(
+          "--show", arguments->show,
+          "products; codes (the multiplier's own error, all pairs of at most 8 bits each); "
+          "dots (sums of products); or offsets (which constant L-Mul should add)")
+      ->check(CLI::IsMember({"products", "codes", "dots", "offsets"}))
       ->capture_default_str();
   command->add_option("--by", arguments->by, "a model's operands by role or by matmul")
       ->check(CLI::IsMember({"role", "matmul"}))
@@ -181,9 +191,16 @@ void add_error(CLI::App& app) {
   command->footer(
       "Examples:\n"
       "  napier error --arith lmul-m4,lmul-m4-rne,fp8_e4m3 --operands mantissa,gaussian\n"
+      "  napier error --show codes --arith 'x=int8/w=int8/mul=table(file=products.txt)'\n"
       "  napier error --show dots --arith lmul-m4,lmul-m4/acc=bf16 --operands gaussian\n"
       "  napier error MODEL.gguf --text FILE --show offsets --svg offsets.svg");
-  command->callback([arguments] { run_error(*arguments); });
+  command->callback([arguments, command] {
+    if (arguments->show == "codes") {
+      if (command->count("--arith") == 0) arguments->arithmetics = k_narrow_arithmetics;
+      if (command->count("--operands") == 0) arguments->laws = k_code_laws;
+    }
+    run_error(*arguments);
+  });
 }
 
 }  // namespace napier::cli

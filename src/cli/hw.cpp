@@ -147,7 +147,9 @@ void run_report(HwArguments& arguments) {
   options.check();
   const std::vector<UnitRequest> requests = requests_of(arguments);
   Files files;
-  files.read(options.technologies);
+  for (const std::string& technology : options.technologies) {
+    files.read(technology_files(technology));
+  }
   files.read({arguments.model, arguments.text});
   Output output(arguments.result.output, files);
   std::optional<Output> prices;
@@ -221,8 +223,10 @@ void add_hw(CLI::App& app) {
   auto report = std::make_shared<HwArguments>();
   part = command->add_subcommand("report", "Synthesise units; area, delay, energy");
   add_units(*part, *report, "arithmetics, or int2 to int16; ratios are to the first");
-  part->add_option("--tech", report->options.technologies,
-                   "liberty files (.lib, .lib.gz); without it, Debian's osu018")
+  part->add_option(
+          "--tech", report->options.technologies,
+          "liberty files (.lib, .lib.gz), those of one technology joined by +; without it, "
+          "Debian's osu018")
       ->delimiter(',')
       ->type_name("FILE,...");
   part->add_option("--delay", report->delays,

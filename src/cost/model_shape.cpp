@@ -4,6 +4,7 @@
 #include <ggml.h>
 #include <gguf.h>
 
+#include <algorithm>
 #include <array>
 #include <filesystem>
 #include <memory>
@@ -16,13 +17,13 @@
 namespace napier {
 namespace {
 
-// name, layers, embedding, heads, kv heads, head, feed-forward, vocabulary
+// name, layers, embedding, heads, kv heads, head, feed-forward, vocabulary, window
 constexpr std::array k_shapes = {
-    NamedShape{"llama-3.1-8b", 32, 4096, 32, 8, 128, 14336, 128256,
+    NamedShape{"llama-3.1-8b", 32, 4096, 32, 8, 128, 14336, 128256, 0,
                "Meta, config.json of the model"},
-    NamedShape{"llama-3.1-70b", 80, 8192, 64, 8, 128, 28672, 128256,
+    NamedShape{"llama-3.1-70b", 80, 8192, 64, 8, 128, 28672, 128256, 0,
                "Meta, config.json of the model"},
-    NamedShape{"mistral-7b", 32, 4096, 32, 8, 128, 14336, 32000,
+    NamedShape{"mistral-7b", 32, 4096, 32, 8, 128, 14336, 32000, 4096,
                "Mistral AI, config.json of Mistral-7B-v0.1"},
 };
 
@@ -101,20 +102,27 @@ class Description {
     return ggml_get_tensor(tensors_.get(), name.c_str());
   }
 
-  // A number, or the layer's of an array of them.
-  std::optional<int64_t> number(const std::string& suffix, int layer) const {
+  const std::string& architecture() const { return architecture_; }
+
+  // A number, or the layer's of an array of them (of truths too).
+  std::optional<int64_t> number(const std::string& suffix, int layer,
+                                bool only_arrays = false) const {
     const int64_t key = gguf_find_key(gguf_.get(), (architecture_ + "." + suffix).c_str());
     if (key < 0) return std::nullopt;
-    switch (gguf_get_kv_type(gguf_.get(), key)) {
+    const gguf_type kind = gguf_get_kv_type(gguf_.get(), key);
+    if (only_arrays && kind != GGUF_TYPE_ARRAY) return std::nullopt;
+    switch (kind) {
       case GGUF_TYPE_UINT32: return gguf_get_val_u32(gguf_.get(), key);
       case GGUF_TYPE_INT32: return gguf_get_val_i32(gguf_.get(), key);
       case GGUF_TYPE_ARRAY: {
         const auto type = gguf_get_arr_type(gguf_.get(), key);
-        if ((type != GGUF_TYPE_INT32 && type != GGUF_TYPE_UINT32) || layer < 0 ||
-            static_cast<size_t>(layer) >= gguf_get_arr_n(gguf_.get(), key)) {
+        if ((type != GGUF_TYPE_INT32 && type != GGUF_TYPE_UINT32 && type != GGUF_TYPE_BOOL) ||
+            layer < 0 || static_cast<size_t>(layer) >= gguf_get_arr_n(gguf_.get(), key)) {
           return std::nullopt;
         }
-        return static_cast<const int32_t*>(gguf_get_arr_data(gguf_.get(), key))[layer];
+        const void* const data = gguf_get_arr_data(gguf_.get(), key);
+        if (type == GGUF_TYPE_BOOL) return static_cast<const int8_t*>(data)[layer] != 0;
+        return static_cast<const int32_t*>(data)[layer];
       }
       default: return std::nullopt;
     }
@@ -132,6 +140,83 @@ class Description {
   std::string architecture_;
   std::unique_ptr<gguf_context, GgufDeleter> gguf_;
   std::unique_ptr<ggml_context, GgmlDeleter> tensors_;
+};
+
+// Which layers see only the last tokens, by architecture, as llama.cpp has it (its src/models/)
+// where the file's attention.sliding_window_pattern does not say.
+struct WindowRule {
+  std::string_view architecture;
+  int64_t every;               // one layer of so many sees all
+  bool is_first_full = false;  // of these the first, else the last
+  int64_t fallback = 0;        // tokens, where the file names no window; 0: none
+  bool is_chunked = false;     // a token sees its own run of so many alone
+  int64_t layers = 0;          // only of models of so many
+};
+constexpr std::array k_window_rules = {
+    WindowRule{"afmoe", 4},
+    WindowRule{"cohere2", 4},
+    WindowRule{.architecture = "cohere2moe", .every = 4, .is_first_full = true},
+    WindowRule{.architecture = "exaone4", .every = 4, .fallback = 4096, .layers = 64},
+    WindowRule{.architecture = "exaone-moe", .every = 4, .fallback = 128},
+    WindowRule{.architecture = "gemma2", .every = 2, .fallback = 4096},
+    WindowRule{"gemma3", 6},
+    WindowRule{"gemma3n", 5},
+    WindowRule{"gpt-oss", 2},
+    WindowRule{.architecture = "laguna", .every = 4, .is_first_full = true},
+    WindowRule{.architecture = "llama4", .every = 4, .fallback = 8192, .is_chunked = true},
+    WindowRule{"mellum", 4},
+    WindowRule{"muse-glimmer", 4},
+    WindowRule{"olmo2", 4},
+    WindowRule{"plamo3", 8},
+    WindowRule{.architecture = "smallthinker", .every = 4, .is_first_full = true},
+};
+
+std::string describe(int count, int layers, int64_t window, bool is_chunked) {
+  if (count == 0) return "";
+  return fmt::format("{} of {} layers attend to {} {} tokens", count, layers,
+                     is_chunked ? "the token's own run of" : "the last", window);
+}
+
+// How far the layers of a file look back.
+class Windows {
+ public:
+  Windows(const Description& file, int layers) : file_(&file) {
+    const auto rule =
+        std::find_if(k_window_rules.begin(), k_window_rules.end(),
+                     [&](const auto& r) { return r.architecture == file.architecture(); });
+    if (rule != k_window_rules.end() && (rule->layers == 0 || rule->layers == layers))
+      rule_ = *rule;
+    window_ = file.number("attention.sliding_window", -1).value_or(rule_ ? rule_->fallback : 0);
+  }
+
+  bool has(int layer) const {
+    if (window_ <= 0) return false;
+    constexpr const char* key = "attention.sliding_window_pattern";
+    if (const auto flag = file_->number(key, layer, true)) return *flag != 0;
+    // Of an architecture that is not listed llama.cpp heeds no window.
+    const auto written = file_->number(key, -1);
+    if (!written && !rule_) return false;
+    const int64_t every = written.value_or(rule_ ? rule_->every : 0);
+    if (every <= 0) return true;
+    return rule_ && rule_->is_first_full ? layer % every != 0 : layer % every < every - 1;
+  }
+
+  // Of `context` tokens, the last one itself included, those that it attends to.
+  int64_t attended(int layer, int64_t context) const {
+    if (!has(layer)) return context;
+    return rule_ && rule_->is_chunked ? (context - 1) % window_ + 1 : std::min(window_, context);
+  }
+
+  std::string description(int layers) const {
+    int count = 0;
+    for (int layer = 0; layer < layers; ++layer) count += has(layer);
+    return describe(count, layers, window_, rule_ && rule_->is_chunked);
+  }
+
+ private:
+  const Description* file_;
+  std::optional<WindowRule> rule_;
+  int64_t window_ = 0;
 };
 
 // What this file's counts do not know how to count.
@@ -154,7 +239,9 @@ double ModelShape::multiplications() const {
 std::span<const NamedShape> named_shapes() { return k_shapes; }
 
 ModelShape shape_of(const NamedShape& s, int64_t context) {
-  ModelShape shape{std::string(s.name), std::string(s.source), {}, 0};
+  ModelShape shape{std::string(s.name), std::string(s.source), {}, 0, ""};
+  if (s.window > 0) shape.windows = describe(s.layers, s.layers, s.window, false);
+  const int64_t attended = s.window > 0 ? std::min<int64_t>(s.window, context) : context;
   const double query = double(s.heads) * s.head_size;
   const double key = double(s.kv_heads) * s.head_size;
   for (int layer = 0; layer < s.layers; ++layer) {
@@ -165,7 +252,7 @@ ModelShape shape_of(const NamedShape& s, int64_t context) {
     add("attn_k", key, s.embedding);
     add("attn_v", key, s.embedding);
     add_attention(shape, layer, s.heads, s.kv_heads, s.head_size, s.head_size,
-                  static_cast<double>(context));
+                  static_cast<double>(attended));
     add("attn_output", s.embedding, query);
     add("ffn_gate", s.feed_forward, s.embedding);
     add("ffn_up", s.feed_forward, s.embedding);
@@ -180,9 +267,11 @@ ModelShape shape_of(const NamedShape& s, int64_t context) {
 
 ModelShape shape_of_file(const std::string& path, int64_t context) {
   const Description file(path);
-  ModelShape shape{path, "the file's description", {}, 0};
+  ModelShape shape{path, "the file's description", {}, 0, ""};
   const int64_t embedding = file.needed("embedding_length", -1);
   const auto layers = static_cast<int>(file.needed("block_count", -1));
+  const Windows windows(file, layers);
+  shape.windows = windows.description(layers);
 
   const auto add_matrix = [&](const ggml_tensor& tensor, const std::string& name) {
     const auto k = static_cast<double>(tensor.ne[0]);
@@ -237,10 +326,17 @@ ModelShape shape_of_file(const std::string& path, int64_t context) {
                                      "multiplies is not counted here",
                                      layer));
     }
-    const double key_size = sized("attention.key_length");
-    add_attention(shape, layer, heads, kv_heads, key_size, sized("attention.value_length"),
-                  static_cast<double>(context));
-    const auto rotated = file.number("rope.dimension_count", layer);
+    // Some have heads of another size where they have a window.
+    const auto sized_here = [&](const std::string& key) {
+      const bool apart = windows.has(layer) && file.number(key + "_swa", layer);
+      return sized((key + (apart ? "_swa" : "")).c_str());
+    };
+    const double key_size = sized_here("attention.key_length");
+    add_attention(shape, layer, heads, kv_heads, key_size, sized_here("attention.value_length"),
+                  static_cast<double>(windows.attended(layer, context)));
+    std::optional<int64_t> rotated;
+    if (windows.has(layer)) rotated = file.number("rope.dimension_count_swa", layer);
+    if (!rotated) rotated = file.number("rope.dimension_count", layer);
     shape.elementwise +=
         2 * (heads + kv_heads) * (rotated ? static_cast<double>(*rotated) : key_size);
   }

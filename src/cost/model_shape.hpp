@@ -30,6 +30,7 @@ struct ModelShape {
   std::string source;
   std::vector<MatmulWork> matmuls;
   double elementwise = 0;  // multiplications of norms, rotary embedding, gating, soft-max
+  std::string windows;     // "13 of 26 layers attend to the last 4096 tokens"; "" where none does
 
   double multiplications() const;
 };
@@ -38,13 +39,15 @@ struct ModelShape {
 struct NamedShape {
   std::string_view name;
   int layers, embedding, heads, kv_heads, head_size, feed_forward, vocabulary;
+  int window;  // tokens that every layer looks back on, itself included; 0: all
   std::string_view source;
 };
 
 // The table of shapes without a file: one line each in model_shape.cpp.
 std::span<const NamedShape> named_shapes();
 
-// Decoding one token that looks back on `context` tokens (itself included), full attention.
+// Decoding one token that looks back on `context` tokens (itself included), in layers with a
+// sliding window on no more than the window has.
 // Example: shape_of(named_shapes()[0], 4096).
 ModelShape shape_of(const NamedShape& shape, int64_t context);
 

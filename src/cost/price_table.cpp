@@ -39,6 +39,21 @@ bool multiplies(Operation operation) {
   return operation == Operation::multiply || operation == Operation::step;
 }
 
+// "e4m3fn:rtz:inf": what is not the usual rounding or overflow is written.
+std::string rounded_name(const Cast& cast) {
+  std::string name = format_name(cast.format);
+  for (const RoundingName& rounding : k_rounding_names) {
+    if (rounding.rounding == cast.rounding && cast.rounding != Rounding::nearest_even)
+      name += ":" + std::string(rounding.name);
+  }
+  if (cast.overflow != default_overflow(cast.format)) {
+    name += cast.overflow == Overflow::infinity   ? ":inf"
+            : cast.overflow == Overflow::saturate ? ":sat"
+                                                  : ":wrap";
+  }
+  return name;
+}
+
 // The canonical spelling of a format, perhaps with a colon and more behind it, of two with a star
 // between, or of these and an accumulator with a plus between; what this build does not know stays
 // as it is written.
@@ -57,6 +72,15 @@ std::string canonical(const std::string& format) {
     return canonical(format.substr(0, star)) + "*" + canonical(format.substr(star + 1));
   }
   const size_t colon = format.find(':');
+  try {
+    if (colon != format.npos) {
+      const Operand operand = parse_arithmetic("x=" + format).x;
+      if (operand.scaling.empty() && operand.subnormals == Subnormals::keep) {
+        return rounded_name(operand.cast);
+      }
+    }
+  } catch (const ParseError&) {
+  }
   if (colon != format.npos) return canonical(format.substr(0, colon)) + format.substr(colon);
   try {
     return format_name(parse_format(format));
@@ -155,15 +179,6 @@ PriceTable table_named(const std::string& name) {
   }
   throw Error("--prices: '" + name + "' is no table of prices: give " + names +
               ", or the path of a TOML file");
-}
-
-std::string rounded_name(const Cast& cast) {
-  std::string name = format_name(cast.format);
-  for (const RoundingName& rounding : k_rounding_names) {
-    if (rounding.rounding == cast.rounding && cast.rounding != Rounding::nearest_even)
-      name += ":" + std::string(rounding.name);
-  }
-  return name;
 }
 
 // What a multiplier is given: how it came to be rounded is the conversion's matter.

@@ -31,7 +31,8 @@ struct PriceKey {
   std::string family;  // "exact", "lmul", "lmul-formula", "mitchell"
   // "f32", or "e4m3fn*e2m1fn" where the operands differ; of a step with the accumulator:
   // "e4m3fn+f32(align=16,extra=2)". What makes another circuit of it is written too: a rounding
-  // other than to nearest even of a conversion or a sum ("e8m4:rtz"), subnormals that are not kept
+  // other than to nearest even of a conversion or a sum ("e8m4:rtz"), what overflows become where
+  // it is not what the format usually does ("e5m2:inf"), subnormals that are not kept
   // ("e4m3fn:ftz"), settings that are not the usual ones ("e8m4 as lmul(k=2,l=2)").
   std::string format;
 

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <functional>
 #include <numeric>
+#include <set>
 #include <string_view>
 
 #include "napier/error.hpp"
@@ -18,6 +19,7 @@ struct Group {
   std::string arguments;
   std::vector<std::pair<std::string, std::string>> attributes;  // both kinds
   std::vector<Group> groups;
+  size_t begin = 0, end = 0;  // where it stands in the text
 
   const std::string* find(std::string_view name) const {
     for (const auto& [key, value] : attributes) {
@@ -86,6 +88,7 @@ class Parser {
     for (;;) {
       skip();
       if (at_ == text_.size() || text_[at_] == '}') return;
+      const size_t begin = at_;
       const std::string name = value(":({};\n");
       if (name.empty() || at_ == text_.size()) fail("a name is expected");
       if (text_[at_] == ':') {
@@ -104,10 +107,11 @@ class Parser {
         continue;
       }
       ++at_;
-      Group group{name, arguments, {}, {}};
+      Group group{name, arguments, {}, {}, begin, 0};
       statements(group, depth + 1);
       if (at_ == text_.size()) fail("a '}' is missing");
       ++at_;
+      group.end = at_;
       parent.groups.push_back(std::move(group));
     }
   }
@@ -261,6 +265,34 @@ Liberty parse_liberty(const std::string& text, const std::string& path) {
   if (library.voltage <= 0) throw Error(path + ": no liberty file: it has no nom_voltage");
   if (library.cells.empty()) throw Error(path + ": no liberty file: it has no cells");
   return library;
+}
+
+std::string merge_liberties(std::span<const std::string> texts,
+                            std::span<const std::string> paths) {
+  const Group first = Parser(texts[0], paths[0]).parse();
+  std::set<std::pair<std::string, std::string>> known;
+  for (const Group& group : first.groups) known.emplace(group.type, group.arguments);
+  std::string merged = texts[0].substr(0, first.end - 1);
+  for (size_t i = 1; i < texts.size(); ++i) {
+    const Group other = Parser(texts[i], paths[i]).parse();
+    for (const char* name : {"time_unit", "capacitive_load_unit", "voltage_unit", "nom_voltage"}) {
+      const std::string* here = first.find(name);
+      const std::string* there = other.find(name);
+      if (!here == !there && (!here || *here == *there)) continue;
+      throw Error(paths[i] + ": is of another technology than " + paths[0] + ": its " + name +
+                  " is not the same");
+    }
+    for (const Group& group : other.groups) {
+      if (group.type != "cell" && !group.type.ends_with("_template")) continue;
+      if (!known.emplace(group.type, group.arguments).second) {
+        if (group.type != "cell") continue;
+        throw Error(paths[i] + ": has a cell '" + group.arguments.substr(0, 40) +
+                    "', as another file of the technology");
+      }
+      merged += texts[i].substr(group.begin, group.end - group.begin) + "\n";
+    }
+  }
+  return merged + "}\n";
 }
 
 }  // namespace napier

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -48,5 +49,9 @@ struct Liberty {
 
 // Throws Error with the line for a file that is no liberty file, or without voltage or cells.
 Liberty parse_liberty(const std::string& text, const std::string& path);
+
+// One text of several files of a technology: the first with the others' cells and templates. Throws
+// Error where units or voltages are not the same, and for a cell that is there twice.
+std::string merge_liberties(std::span<const std::string> texts, std::span<const std::string> paths);
 
 }  // namespace napier

@@ -171,16 +171,39 @@ std::vector<double> toggles_of(const std::string& vcd, int nets) {
   return toggles;
 }
 
-// Of net.v: the longest path, or the shortest cycle that its registers allow.
-double delay_of(const HardwareUnit& unit, const WorkFolder& folder) {
-  constexpr double period = 1e6;  // ns, more than any needs
+// yosys' commands that map gates to cells.
+std::string mapping(const Goal& goal) {
+  const std::string shuffle =
+      goal.seed == 0 ? ""
+                     : fmt::format("rename -scramble-name -seed {}\n", goal.seed % 1000000 + 1);
+  // As yosys' own script begins, and others of the kind that abc's users write.
+  constexpr std::array k_beginnings = {
+      "strash;ifraig;scorr;dc2;dch,-f",
+      "strash;ifraig;scorr;dc2;dc2;dch,-f",
+      "strash;balance;rewrite;refactor;balance;rewrite,-z;balance;refactor,-z;balance;dch,-f",
+      "strash;&get,-n;&fraig,-x;&put;dc2;dc2;dch,-f",
+  };
+  const bool is_small = goal.aim == Aim::area;
+  const std::string delay =
+      is_small ? "" : fmt::format(" -D {}", std::max(1L, std::lround(1000 * goal.target)));
+  return fmt::format("{}abc -liberty cells.lib{} -script +{};{}{}\n", shuffle, delay,
+                     k_beginnings[goal.seed % k_beginnings.size()],
+                     goal.aim == Aim::speed ? "map,-B,0.9,{D}" : "amap",
+                     is_small ? "" : ";topo;buffer,-c;topo;upsize,{D};dnsize,{D}");
+}
+
+// Of a netlist: the longest path, or the shortest cycle that its registers allow.
+double delay_of(const HardwareUnit& unit, const std::string& netlist, const WorkFolder& folder) {
+  // ns. What is longer has negative slack; OpenSTA's floats would round a much longer one's.
+  constexpr double period = 1000;
   const bool has_clock = unit.latency() > 0;
   write_whole(
       folder.path("unit.tcl"),
       fmt::format(
           // A library sets the units as it is read, so they are set after it.
-          "read_liberty cells.lib\nset_cmd_units -time ns\nread_verilog net.v\nlink_design unit\n"
+          "read_liberty cells.lib\nset_cmd_units -time ns\nread_verilog {}\nlink_design unit\n"
           "{}report_checks {} -path_delay max -format end -digits 4\n",
+          netlist,
           has_clock ? fmt::format("create_clock -period {} [get_ports clock]\n", period) : "",
           has_clock ? "" : "-unconstrained"));
   const std::string report = run_tool({"sta", "-exit", "unit.tcl"}, folder.path());
@@ -198,25 +221,44 @@ double delay_of(const HardwareUnit& unit, const WorkFolder& folder) {
   return has_clock ? period - slack : actual;
 }
 
+// Unpacked.
+std::string liberty_text(const std::string& path, const WorkFolder& folder) {
+  const std::string text = read_input_file(path, "the liberty file");  // says it if it is not there
+  if (!path.ends_with(".gz")) return text;
+  need_tools({"gzip"});
+  const std::string from = std::filesystem::absolute(path).string();  // gzip runs elsewhere
+  const std::string unpacked = folder.path("unpacked.lib");
+  try {
+    run_tool({"gzip", "-t", "--", from}, folder.path());
+  } catch (const Error&) {
+    throw Error(path + ": the liberty file cannot be unpacked: it is no whole gzip file");
+  }
+  run_tool({"gzip", "-dc", "--", from}, folder.path(), unpacked);
+  return read_input_file(unpacked, "the liberty file");
+}
+
 }  // namespace
+
+std::vector<std::string> technology_files(const std::string& path) {
+  std::vector<std::string> files;
+  if (std::filesystem::exists(path)) return {path};
+  for (size_t begin = 0; begin <= path.size();) {
+    const size_t end = std::min(path.find('+', begin), path.size());
+    files.push_back(path.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return files;
+}
 
 Technology load_technology(const std::string& path, const WorkFolder& folder) {
   Technology technology;
   technology.path = path;
   technology.liberty_path = folder.path("cells.lib");
-  if (path.ends_with(".gz")) {
-    need_tools({"gzip"});
-    read_input_file(path, "the liberty file");  // says it if it is not there
-    const std::string from = std::filesystem::absolute(path).string();  // gzip runs elsewhere
-    try {
-      run_tool({"gzip", "-t", "--", from}, folder.path());
-    } catch (const Error&) {
-      throw Error(path + ": the liberty file cannot be unpacked: it is no whole gzip file");
-    }
-    run_tool({"gzip", "-dc", "--", from}, folder.path(), technology.liberty_path);
-  } else {
-    write_whole(technology.liberty_path, read_input_file(path, "the liberty file"));
-  }
+  const std::vector<std::string> files = technology_files(path);
+  std::vector<std::string> texts;
+  for (const std::string& file : files) texts.push_back(liberty_text(file, folder));
+  if (texts.size() > 1) texts[0] = merge_liberties(texts, files);
+  write_whole(technology.liberty_path, texts[0]);
   technology.liberty =
       parse_liberty(read_input_file(technology.liberty_path, "the liberty file"), path);
   const auto& cells = technology.liberty.cells;
@@ -229,7 +271,7 @@ Technology load_technology(const std::string& path, const WorkFolder& folder) {
       !has([](const LibertyCell& cell) { return cell.inputs() > 1; })) {
     throw Error(path +
                 ": no circuit can be made of its cells: an inverter and a gate of more inputs are "
-                "needed, all cells in one file");
+                "needed, of all files together that are joined by '+'");
   }
   need_tools({"yosys"});
   write_whole(folder.path("cells.ys"),
@@ -240,8 +282,8 @@ Technology load_technology(const std::string& path, const WorkFolder& folder) {
   return technology;
 }
 
-Synthesis synthesise(const HardwareUnit& unit, const Technology& technology, Aim aim, double target,
-                     uint64_t seed, const WorkFolder& folder) {
+std::vector<Synthesis> synthesise(const HardwareUnit& unit, const Technology& technology,
+                                  std::span<const Goal> goals, const WorkFolder& folder) {
   need_tools({"yosys", "sta"});
   const auto& cells = technology.liberty.cells;
   if (unit.latency() > 0 && std::none_of(cells.begin(), cells.end(), [](const auto& cell) {
@@ -250,41 +292,41 @@ Synthesis synthesise(const HardwareUnit& unit, const Technology& technology, Aim
     throw Error(technology.path + ": no pipeline can be made of its cells: it has no flip-flop");
   }
   write_whole(folder.path("unit.v"), unit.verilog());
-  const std::string shuffle =
-      seed == 0 ? "" : fmt::format("rename -scramble-name -seed {}\n", seed % 1000000 + 1);
-  // As yosys' own script begins, and others of the kind that abc's users write.
-  constexpr std::array k_beginnings = {
-      "strash;ifraig;scorr;dc2;dch,-f",
-      "strash;ifraig;scorr;dc2;dc2;dch,-f",
-      "strash;balance;rewrite;refactor;balance;rewrite,-z;balance;refactor,-z;balance;dch,-f",
-      "strash;&get,-n;&fraig,-x;&put;dc2;dc2;dch,-f",
-  };
-  const std::string script =
-      fmt::format("+{};{}{}", k_beginnings[seed % k_beginnings.size()],
-                  aim == Aim::speed ? "map,-B,0.9,{D}" : "amap",
-                  aim == Aim::area ? "" : ";topo;buffer,-c;topo;upsize,{D};dnsize,{D}");
-  const std::string delay =
-      aim == Aim::area ? "" : fmt::format(" -D {}", std::max(1L, std::lround(1000 * target)));
-  write_whole(folder.path("unit.ys"),
-              fmt::format("read_verilog unit.v\nhierarchy -top unit\nsynth -flatten -top unit\n"
-                          "{}{}abc -liberty cells.lib{} -script {}\nopt_clean -purge\nsplitnets\n"
-                          "rename -enumerate -pattern n%\nwrite_json net.json\n"
-                          "write_verilog -noattr -simple-lhs net.v\n",
-                          unit.latency() > 0 ? "dfflibmap -liberty cells.lib\nopt_clean\n" : "",
-                          shuffle, delay, script));
+  // abc's results depend on the order of cells: a saved design keeps it, a written one would not.
+  std::string script = fmt::format(
+      "read_verilog unit.v\nhierarchy -top unit\nsynth -flatten -top unit\n{}"
+      "design -save generic\n",
+      unit.latency() > 0 ? "dfflibmap -liberty cells.lib\nopt_clean\n" : "");
+  for (size_t i = 0; i < goals.size(); ++i) {
+    script += fmt::format(
+        "design -load generic\n{}opt_clean -purge\nsplitnets\n"
+        "rename -enumerate -pattern n%\nwrite_json net{}.json\n"
+        "write_verilog -noattr -simple-lhs net{}.v\n",
+        mapping(goals[i]), i, i);
+  }
+  write_whole(folder.path("unit.ys"), script);
   try {
     run_tool({"yosys", "-q", "-s", "unit.ys"}, folder.path());
   } catch (const Error& error) {
     throw Error(unit.name() + " on " + technology.path + ": " + error.what(), error.blame());
   }
-  Synthesis result;
-  result.verilog = read_input_file(folder.path("net.v"), "a tool's result");
-  result.netlist = read_netlist(read_input_file(folder.path("net.json"), "a tool's result"));
-  for (const NetlistCell& cell : result.netlist.cells) {
-    result.area += cell_of(technology, cell.type).area;
+  std::vector<Synthesis> results(goals.size());
+  for (size_t i = 0; i < goals.size(); ++i) {
+    const std::string name = fmt::format("net{}", i);
+    Synthesis& result = results[i];
+    result.verilog = read_input_file(folder.path(name + ".v"), "a tool's result");
+    result.netlist = read_netlist(read_input_file(folder.path(name + ".json"), "a tool's result"));
+    for (const NetlistCell& cell : result.netlist.cells) {
+      result.area += cell_of(technology, cell.type).area;
+    }
+    result.delay = delay_of(unit, name + ".v", folder);
   }
-  result.delay = delay_of(unit, folder);
-  return result;
+  return results;
+}
+
+Synthesis synthesise(const HardwareUnit& unit, const Technology& technology, const Goal& goal,
+                     const WorkFolder& folder) {
+  return std::move(synthesise(unit, technology, std::span(&goal, 1), folder).front());
 }
 
 Energy measure_energy(const HardwareUnit& unit, const Synthesis& synthesis,

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -21,7 +22,9 @@ struct Technology {
   std::string cells;         // Verilog modules, one a cell, by yosys
 };
 
-// Reads a liberty file (.lib, or .lib.gz). Throws Error.
+// The files of "cells.lib+registers.lib.gz", or the one that is so called.
+std::vector<std::string> technology_files(const std::string& path);
+// Reads a liberty file (.lib, or .lib.gz), or several of one technology. Throws Error.
 Technology load_technology(const std::string& path, const WorkFolder& folder);
 
 // A cell: its pins' nets.
@@ -51,12 +54,21 @@ enum class Aim : uint8_t {
   speed,  // short paths, then the same
 };
 
-// yosys' synth, abc on the technology's cells, OpenSTA. `target` is abc's delay target in ns (which
-// it may miss; of area there is none); `seed` shuffles the names that abc sees and takes another
-// script in turn, since its results depend on both (0: names as they are). Throws Error where a
-// tool is absent.
-Synthesis synthesise(const HardwareUnit& unit, const Technology& technology, Aim aim, double target,
-                     uint64_t seed, const WorkFolder& folder);
+// One mapping: `target` is abc's delay target in ns (which it may miss; of area there is none);
+// `seed` shuffles the names that abc sees and takes another script in turn, since its results
+// depend on both (0: names as they are).
+struct Goal {
+  Aim aim = Aim::area;
+  double target = 0;
+  uint64_t seed = 0;
+};
+
+// yosys' synth once, since it makes the same gates for every goal; for each goal abc on the
+// technology's cells, and OpenSTA. Throws Error where a tool is absent.
+std::vector<Synthesis> synthesise(const HardwareUnit& unit, const Technology& technology,
+                                  std::span<const Goal> goals, const WorkFolder& folder);
+Synthesis synthesise(const HardwareUnit& unit, const Technology& technology, const Goal& goal,
+                     const WorkFolder& folder);
 
 struct Energy {
   double pj = 0;              // an operation, glitches included

@@ -147,8 +147,10 @@ std::string cost_table(const CostStudy& study, bool by_role) {
          "step, in the"
          "\nplan's own format, and are shared by the batch; each sequence's keys and values are "
          "its "
-         "own. Of experts each token draws its own. Every layer attends to the whole context."
-         "\nDivisions, exponentials, control and leakage are not counted.\n";
+         "own. Of experts each token draws its own. " +
+         (study.shape.windows.empty() ? "Every layer attends to the whole context"
+                                      : "Of the context " + study.shape.windows) +
+         ".\nDivisions, exponentials, control and leakage are not counted.\n";
 }
 
 std::string cost_json(const CostStudy& study) {
@@ -183,6 +185,7 @@ std::string cost_json(const CostStudy& study) {
   Json free = Json::array();
   for (const Operation operation : study.options.free) free.push_back(operation_name(operation));
   return json_text({{"model", study.shape.name},
+                    {"windows", study.shape.windows},
                     {"ctx", study.context},
                     {"batch", study.options.batch},
                     {"tile", study.options.tile},

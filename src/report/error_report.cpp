@@ -33,6 +33,7 @@ Json errors_json(const ProductErrors& errors) {
           {"snr_db", errors.snr_db()},
           {"gain", errors.gain},
           {"zeros", errors.zeros},
+          {"wrong_zeros", errors.wrong_zeros},
           {"flushed", errors.flushed},
           {"not_finite", errors.not_finite}};
 }
@@ -85,6 +86,28 @@ std::string products_table(const std::vector<ProductRow>& rows, const ErrorStudy
              "mantissas,"
              "\nwith weights by formula).\n",
              options.source_bits);
+}
+
+std::string codes_table(const std::vector<ProductRow>& rows) {
+  TextTable table({"operands", "arithmetic", "bias", "mean |e|", "rms", "max |e|", "SNR dB", "gain",
+                   "flushed", "zeros", "wrong zeros", "not finite"});
+  for (const ProductRow& row : rows) {
+    const ProductErrors& e = row.errors;
+    table.add({row.operands, row.arith, percent(e.bias, e.bias_error),
+               fmt::format("{:.4f} %", 100 * e.mean_abs), fmt::format("{:.4f} %", 100 * e.rms),
+               fmt::format("{:.2f} %", 100 * e.max_abs), fmt::format("{:.2f}", e.snr_db()),
+               fmt::format("{:.4f}", e.gain), fmt::format("{:.2f} %", 100 * e.flushed),
+               fmt::format("{:.2f} %", 100 * e.zeros), fmt::format("{:.2f} %", 100 * e.wrong_zeros),
+               fmt::format("{:.2f} %", 100 * e.not_finite)});
+  }
+  return table.text() +
+         "\ne = product / exact product - 1, of the numbers that the operands have become: the "
+         "multiplier's error"
+         "\nalone. All pairs of codes, each as often as the operands have it; +- is one standard "
+         "error where that"
+         "\nwas counted in a sample. Flushed: products that are zero; zeros: pairs with a zero, "
+         "left out; wrong:"
+         "\nof these, products that are not zero; not finite: left out too.\n";
 }
 
 std::string products_json(const std::vector<ProductRow>& rows, const ErrorStudyOptions& options) {

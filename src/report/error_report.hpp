@@ -11,6 +11,8 @@ namespace napier {
 
 // Tables for people end in what the figures mean; JSON has every figure in full; CSV one line each.
 std::string products_table(const std::vector<ProductRow>& rows, const ErrorStudyOptions& options);
+// Of study_codes(); as JSON and CSV they are products.
+std::string codes_table(const std::vector<ProductRow>& rows);
 std::string products_json(const std::vector<ProductRow>& rows, const ErrorStudyOptions& options);
 std::string products_csv(const std::vector<ProductRow>& rows);
 

@@ -50,7 +50,7 @@ std::string hardware_table(const std::vector<HardwareRow>& rows, const HardwareO
   for (const HardwareRow& row : rows) {
     const HardwareRow& first = first_of(rows, row);
     table.add({row.arith, unit_name(row), row.technology, goal(row),
-               fmt::format("{:.0f}", row.cells), measured(row.area, 0),
+               fmt::format("{:.0f}", row.cells), measured(row.area, row.area.mean < 1000 ? 2 : 0),
                percent(row.area.mean, first.area.mean), measured(row.delay, 2), measured(row.pj, 3),
                percent(row.pj.mean, first.pj.mean), measured(row.pj_glitch_free, 3),
                percent(row.pj_glitch_free.mean, first.pj_glitch_free.mean)});

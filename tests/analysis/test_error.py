@@ -78,6 +78,39 @@ def test_every_pair_of_mantissas(napier, m):
                                                                       abs=1e-12)
 
 
+def test_every_pair_of_codes_of_a_table(napier, tmp_path):
+    """A file of products of int8: its error on all pairs, each alike, and as a law has them."""
+    generator = np.random.default_rng(1614)
+    code = np.arange(256)
+    number = np.where(code < 128, code, code - 256)
+    true = np.multiply.outer(number, number)
+    table = true + generator.integers(-40, 41, true.shape)
+    np.savetxt(tmp_path / "products.txt", table, fmt="%d")
+    mul = f"mul=table(file={tmp_path}/products.txt)"
+    scaled = f"x=int8@tensor(f32,given=0.03)/w=int8@tensor(f32,given=0.03)/{mul}"
+    done = napier("error", "--show", "codes", "--operands", "codes,gaussian", "--json", "--arith",
+                  f"{scaled},x=int8@row/w=int8@row/{mul}")
+    rows = json.loads(done.stdout)["products"]
+    assert [row["enumerated"] for row in rows] == [True, True, True, False], done.stderr
+    used = true != 0
+    relative = table[used] / true[used] - 1
+    for row in rows[:2]:  # codes alike: a scale plays no part
+        expected = {"bias": relative.mean(), "mean_abs": abs(relative).mean(),
+                    "rms": np.sqrt((relative ** 2).mean()), "max_abs": abs(relative).max(),
+                    "nmse": ((table - true)[used] ** 2).sum() / (true ** 2).sum(),
+                    "zeros": 1 - used.mean(), "wrong_zeros": (table[~used] != 0).mean()}
+        for key, value in expected.items():
+            assert row["errors"][key] == pytest.approx(value, rel=1e-12, abs=1e-12), key
+        assert row["errors"]["bias_error"] == 0
+    x, w = (np.clip(np.round(generator.normal(size=400000) / 0.03), -128, 127).astype(int) & 255
+            for _ in range(2))
+    used = true[x, w] != 0
+    relative = (table[x, w] / np.where(used, true[x, w], 1) - 1)[used]
+    assert abs(rows[2]["errors"]["bias"] - relative.mean()) < (
+        4 * relative.std() / np.sqrt(len(relative)))
+    assert rows[3]["errors"]["bias_error"] > 0
+
+
 def parts(values):
     mantissa, exponent = np.frexp(np.abs(values))
     return np.round((2 * mantissa - 1) * 2 ** 23).astype(np.int64), exponent - 1
@@ -177,6 +210,7 @@ def test_a_models_operands(napier, shared):
 
 
 @pytest.mark.parametrize("arguments, words", [
+    (["--show", "codes", "--arith", "lmul-m4"], "8 bits"), (["--operands", "codes"], "enumerated"),
     (["--operands", "cauchy"], "no law"), (["--operands", "student(0)"], "no law"),
     (["--operands", "student(2"], "no law"), (["--pairs", "5"], "--pairs"),
     (["--source-bits", "15"], "--source-bits"), (["--arith", "lmul-m99"], "lmul-m99"),

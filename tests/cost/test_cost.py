@@ -69,6 +69,49 @@ def test_experts_of_a_batch(cost, napier, shared, tmp_path):
         assert done.returncode == 2 and "expert_used_count" in done.stderr, done.stderr
 
 
+WINDOW = "attention.sliding_window"
+PATTERN = "attention.sliding_window_pattern"
+
+
+@pytest.mark.parametrize("architecture, more, seen", [
+    # stories260K has 5 layers: what each sees of 100 tokens, by llama.cpp's rules.
+    ("llama", {}, [100] * 5),
+    ("llama", {WINDOW: 30}, [100] * 5),  # llama.cpp heeds none there
+    ("gemma2", {WINDOW: 30}, [30, 100, 30, 100, 30]),
+    ("gemma2", {}, [100] * 5),  # 4096 unless it says otherwise
+    ("gemma2", {WINDOW: 30, PATTERN: 3}, [30, 30, 100, 30, 30]),
+    ("gemma2", {WINDOW: 30, PATTERN: 1}, [100] * 5),
+    ("gemma3", {WINDOW: 30}, [30] * 5),  # the sixth would see all
+    ("gemma3", {}, [100] * 5),
+    ("smallthinker", {WINDOW: 300}, [100] * 5),
+    ("smallthinker", {WINDOW: 30}, [100, 30, 30, 30, 100]),
+    ("llama4", {WINDOW: 30}, [10, 10, 10, 100, 10]),  # the tokens 91 to 100 of 91 to 120
+    ("unheard-of", {WINDOW: 30, PATTERN: [True, True, False, True, False]},
+     [30, 30, 100, 30, 100]),
+])
+def test_windows_by_hand(cost, shared, tmp_path, architecture, more, seen):
+    reader = planted.gguf.GGUFReader(shared("data/models/stories260K.gguf"))
+    planted.rewrite(reader, tmp_path / "m.gguf", {t.name: t.data for t in reader.tensors},
+                    {f"{architecture}.{key}": value for key, value in more.items()}, architecture)
+    document = cost(tmp_path / "m.gguf", "--arith", "f32", "--ctx", 100)
+    roles = {role["role"]: role["counts"] for role in document["plans"][0]["roles"]}
+    heads, kv_heads, size = 8, 4, 8
+    for role in ("kq", "kqv"):
+        assert roles[role]["multiplications"] == heads * size * sum(seen)
+        # Each key or value once, and the new one written.
+        assert roles[role]["dram_bytes"] == kv_heads * size * (sum(seen) + 5) * 4
+    windowed = sum(one < 100 for one in seen)
+    assert document["windows"].startswith(f"{windowed} of 5 layers") or windowed == 0
+
+
+def test_windows_of_a_shape(cost):
+    """Mistral-7B-v0.1: 4096 in every layer."""
+    for context, seen in [(1000, 1000), (4096, 4096), (32768, 4096)]:
+        plan = cost("mistral-7b", "--arith", "f32", "--ctx", context)["plans"][0]
+        (kq,) = [role for role in plan["roles"] if role["role"] == "kq"]
+        assert kq["counts"]["multiplications"] == 32 * 32 * 128 * seen
+
+
 PRICES = """
 name = "test"
 source = "made up"
@@ -243,6 +286,22 @@ def test_a_rounding_has_its_own_price(cost, tmp_path):
                     tmp_path / "prices.toml")["plans"][0]
         (role,) = [role for role in plan["roles"] if role["role"] == "kq"]
         assert role["pj"]["convert"] == pytest.approx(32 * 32 * 128 * 0.25 + fresh * pj)
+
+
+def test_an_overflow_has_its_own_price(cost, napier, tmp_path):
+    """Saturation is not infinity: the built-in table has both of e4m3 and e5m2, and of e3m2 one."""
+    rows = "".join(f"[[price]]\noperation = 'convert'\nformat = '{name}'\npj = {pj}\n"
+                   for name, pj in [("e4m3:inf", 3), ("e4m3:inf:rtz", 5), ("e5m2:sat", 7)])
+    (tmp_path / "prices.toml").write_text(PRICES + rows)
+    for x, pj in [("e4m3", 0.25), ("e4m3:inf", 3), ("e4m3:rtz:inf", 5), ("e5m2", 7)]:
+        plan = cost("llama-3.1-8b", "--arith", f"x={x}/w=e2m1", "--prices",
+                    tmp_path / "prices.toml", "--free", "multiply,add")["plans"][0]
+        (role,) = [role for role in plan["roles"] if role["role"] == "ffn_up"]
+        assert role["pj"]["convert"] == pytest.approx(32 * 4096 * pj)
+    plan = cost("llama-3.1-8b", "--arith", "x=e4m3:inf/w=e4m3:inf")["plans"][0]
+    assert "convert e4m3fn:inf" in {price["operation"] for price in plan["prices"]}
+    done = napier("cost", "llama-3.1-8b", "--arith", "x=e3m2none:inf/w=e3m2none:inf")
+    assert done.returncode == 2 and "'convert e3m2fn:inf'" in done.stderr, done.stderr
 
 
 def test_llama_has_its_parameters(cost):

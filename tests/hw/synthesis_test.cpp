@@ -156,7 +156,7 @@ TEST(Synthesis, NetlistsComputeWhatTheUnitDoes) {
                         Case{"lmul-e4m3", Timing::combinational, Aim::speed},
                         Case{"fp8_e4m3", Timing::combinational, Aim::sized}}) {
     const HardwareUnit unit = make_unit(c.arithmetic, UnitKind::same, c.timing);
-    const Synthesis synthesis = synthesise(unit, technology, c.aim, 1, 3, folder);
+    const Synthesis synthesis = synthesise(unit, technology, Goal{c.aim, 1, 3}, folder);
     bool exhaustive = false;
     const Stimulus stimulus = make_vectors(unit, 0, 1, exhaustive);
     const Equivalence found =
@@ -164,6 +164,7 @@ TEST(Synthesis, NetlistsComputeWhatTheUnitDoes) {
     EXPECT_TRUE(exhaustive);
     EXPECT_EQ(found.mismatches, 0) << found.first;
     // yosys' own sum of the areas.
+    write_whole(folder.path("net.v"), synthesis.verilog);
     write_whole(folder.path("stat.ys"),
                 "read_liberty -lib cells.lib\nread_verilog net.v\nhierarchy -top unit\n"
                 "tee -o stat.txt stat -liberty cells.lib\n");

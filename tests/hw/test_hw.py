@@ -206,6 +206,30 @@ def test_delays_are_in_ns_whatever_the_librarys_unit(napier, flow, tmp_path):
     assert ps["delay"]["mean"] == pytest.approx(here["delay"]["mean"] / 1000, abs=1e-4)
 
 
+def test_a_technology_of_several_files(napier, flow, tmp_path):
+    text = OSU018.read_text()
+    cells = [found.start() for found in re.finditer(r"^cell ?\(", text, re.M)]
+    middle, end = cells[len(cells) // 2], text.rindex("}")
+    (tmp_path / "a_gates.lib").write_text(text[:middle] + "}")
+    rest = text[:cells[0]] + text[middle:end] + "}"
+    with gzip.open(tmp_path / "a_more.lib.gz", "wb") as file:
+        file.write(rest.encode())
+    (tmp_path / "low.lib").write_text(rest.replace("nom_voltage : 1.8", "nom_voltage : 1.2"))
+    common = ["hw", "report", "--arith", "fp8_e5m2", "--unit", "wide", "--repeats", 1, "--vectors",
+              50, "--delay", 0, "--pipelined", "--json", "--tech"]
+    done = napier(*common, f"{OSU018},a_gates.lib+a_more.lib.gz", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    here, parts = json.loads(done.stdout)["units"]
+    assert parts["technology"] == "a"
+    for key in ("area", "delay", "pj", "pj_glitch_free"):
+        assert here[key] == parts[key]
+    for files, words in [("a_gates.lib+a_gates.lib", "has a cell"), ("a_gates.lib+none", "none"),
+                         ("a_gates.lib+low.lib", "nom_voltage is not the same")]:
+        done = napier(*common, files, cwd=tmp_path)
+        assert done.returncode == 2 and words in done.stderr, done.stderr
+        assert done.stderr.count("\n") == 1
+
+
 INVERTER = """library (x) { nom_voltage : 1.8; cell (INV) { area : 1;
   pin (A) { direction : input; capacitance : 0.1; }
   pin (Y) { direction : output; function : "(!A)"; } } }"""

@@ -1,6 +1,8 @@
 """Copies of a model with outliers planted in: channels of what a norm gives are scaled up, and the
 weights that read them down by the same factor, so that in f32 the model stays what it was. And
 mixtures of experts made of a model."""
+import re
+
 import gguf
 import numpy as np
 
@@ -44,20 +46,22 @@ def mixture(source, target, experts=4, used=2):
                                              "llama.expert_used_count": used})
 
 
-def rewrite(reader, target, tensors, more={}):
-    """The model with these tensors, and further numbers about it."""
-    writer = gguf.GGUFWriter(target, "llama")
+def rewrite(reader, target, tensors, more={}, architecture="llama"):
+    """The model with these tensors, and further numbers (or lists of truths) about it, as one of
+    another architecture."""
+    writer = gguf.GGUFWriter(target, architecture)
     for field in reader.fields.values():
         if field.name.startswith("GGUF.") or field.name == "general.architecture":
             continue
         kind = field.types[0]
         value = field.contents()
+        name = re.sub("^llama", architecture, field.name)
         if kind == gguf.GGUFValueType.ARRAY:
-            writer.add_key_value(field.name, value, kind, sub_type=field.types[-1])
+            writer.add_key_value(name, value, kind, sub_type=field.types[-1])
         else:
-            writer.add_key_value(field.name, value, kind)
+            writer.add_key_value(name, value, kind)
     for name, value in more.items():
-        writer.add_uint32(name, value)
+        writer.add_array(name, value) if isinstance(value, list) else writer.add_uint32(name, value)
     for name, data in tensors.items():
         writer.add_tensor(name, data)
     writer.write_header_to_file()
