@@ -37,7 +37,7 @@ std::string energy_report(CostArguments& arguments) {
       const auto operation = parse_operation(name);
       if (!operation || *operation == Operation::step) {
         throw Error("--free: '" + name +
-                    "' is no operation: give multiply, add, convert, dram, sram or register");
+                    "' is no operation: give multiply, add, convert, requantise, dram, sram or register");
       }
       arguments.options.free.insert(*operation);
     }

@@ -79,7 +79,8 @@ struct ModelCost {
 // once per tile of outputs, weights once per tile of rows, sums written. Registers, both operands
 // and the sum in and out at each step. Elements take their format's bits, packed, plus scales.
 // What the plan does not name is f32. Element-wise multiplications are f32 always.
-// Treatments: `result` rounds every output and scales it twice, and stores it so; `equalise`
+// Treatments: `result` rounds every output and scales it twice, and stores it so; `dyadic` requantises
+// every sum in place of its scaling, and scales it once, out of the integers; `equalise`
 // multiplies activations by its factors' reciprocals, which are read as weights are; `lowrank` is
 // its two products and an addition an output; `outliers` moves its columns' part of everything to
 // its own arithmetic, and adds an output to an output; `delta` takes three f32 additions and two
