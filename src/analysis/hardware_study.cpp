@@ -388,9 +388,7 @@ std::string price_toml(const std::vector<HardwareRow>& rows, const HardwareOptio
         key = is_integer ? PriceKey{Operation::convert, "", row.arith}
                          : convert_key(parse_arithmetic(row.arith).x.cast);
         break;
-      case UnitKind::requantise:
-        key = {Operation::requantise, "", row.arith + "+int32"};
-        break;
+      case UnitKind::requantise: key = {Operation::requantise, "", row.arith + "+int32"}; break;
       default: continue;
     }
     if (std::find(written.begin(), written.end(), to_string(key)) != written.end()) continue;

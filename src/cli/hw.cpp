@@ -179,8 +179,9 @@ void add_pipelined(CLI::App& command, HwArguments& arguments) {
 void add_units(CLI::App& command, HwArguments& arguments, const char* arith_help) {
   command.add_option("--arith", arguments.arithmetics, arith_help)->required()->type_name("LIST");
   command
-      .add_option("--unit", arguments.kinds,
-                  "kinds of unit: raw, same, wide, step, dot, add, convert, round, requantise, terms")
+      .add_option(
+          "--unit", arguments.kinds,
+          "kinds of unit: raw, same, wide, step, dot, add, convert, round, requantise, terms")
       ->type_name("LIST")
       ->capture_default_str();
   add_pipelined(command, arguments);

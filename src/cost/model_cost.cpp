@@ -135,8 +135,7 @@ RoleCost cost_of_matmul(const MatmulWork& work, const Arithmetic& arithmetic, Le
   // (x - z) w = x w - z w: codes are multiplied, and z times the sum of the other operand's codes
   // is taken away from each output; that sum is known beforehand for weights, and z if it is given.
   // A product that is not exact is of x - z, taken once for each element that is read.
-  const bool is_exact =
-      arithmetic.resolved_multiplier().form().kind == ProductForm::Kind::exact;
+  const bool is_exact = arithmetic.resolved_multiplier().form().kind == ProductForm::Kind::exact;
   const auto zero_point = [&](const Operand& operand, double to_add) {
     if (!operand.has_zero_point()) return;
     if (!is_exact) {

@@ -30,13 +30,16 @@ struct KindName {
   UnitKind kind;
   std::string_view name;
 };
-constexpr std::array k_kinds = {
-    KindName{UnitKind::raw, "raw"},         KindName{UnitKind::same, "same"},
-    KindName{UnitKind::wide, "wide"},       KindName{UnitKind::step, "step"},
-    KindName{UnitKind::dot, "dot"},         KindName{UnitKind::add, "add"},
-    KindName{UnitKind::convert, "convert"}, KindName{UnitKind::round, "round"},
-    KindName{UnitKind::requantise, "requantise"},
-    KindName{UnitKind::terms, "terms"}};
+constexpr std::array k_kinds = {KindName{UnitKind::raw, "raw"},
+                                KindName{UnitKind::same, "same"},
+                                KindName{UnitKind::wide, "wide"},
+                                KindName{UnitKind::step, "step"},
+                                KindName{UnitKind::dot, "dot"},
+                                KindName{UnitKind::add, "add"},
+                                KindName{UnitKind::convert, "convert"},
+                                KindName{UnitKind::round, "round"},
+                                KindName{UnitKind::requantise, "requantise"},
+                                KindName{UnitKind::terms, "terms"}};
 
 // What a bit-serial unit's element takes of a weight at a time: a sign and a power of two from 2^-2
 // to 2^4, or zero.

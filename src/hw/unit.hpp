@@ -21,11 +21,11 @@ enum class UnitKind : uint8_t {
   dot,  // as many products as the accumulator aligns, and the sum so far, added as tensor cores do;
         // of a fixed-point sum, 16
   add,  // two numbers of the accumulator's format, into it
-  convert,  // an f32 into x's format
-  round,    // a fixed-point sum, read out: into f32
+  convert,     // an f32 into x's format
+  round,       // a fixed-point sum, read out: into f32
   requantise,  // an int32 times a number m 2^-e into integers of another scale (dyadic's, HAWQ-V3)
-  terms,    // a weight's code, of a list of numbers, into the powers of two whose sum it is, the
-            // largest lowest: what a bit-serial unit's elements take one a cycle
+  terms,       // a weight's code, of a list of numbers, into the powers of two whose sum it is, the
+               // largest lowest: what a bit-serial unit's elements take one a cycle
 };
 
 std::string_view unit_kind_name(UnitKind kind);
