@@ -179,8 +179,8 @@ Stimulus listed_weights(const HardwareUnit& unit, const std::vector<OperandBlock
   return stimulus;
 }
 
-// Sums of whole rows, each with what takes it into integers of which the largest of its partial sums
-// is the largest.
+// Sums of whole rows, each with what takes it into integers of which the largest of its partial
+// sums is the largest.
 Stimulus requantised_sums(const HardwareUnit& unit, const std::vector<OperandBlock>& blocks,
                           size_t count) {
   const Operand x_operand = scaled_by_row(unit.arithmetic().x.cast.format);

@@ -168,8 +168,8 @@ std::string rounded_name(const Cast& cast) {
   return name;
 }
 
-// What a multiplier is given: how it came to be rounded is the conversion's matter. Exact products of
-// integers may leave zero points to be taken away from the sum; others are of codes less them.
+// What a multiplier is given: how it came to be rounded is the conversion's matter. Exact products
+// of integers may leave zero points to be taken away from the sum; others are of codes less them.
 std::string multiplied_name(const Operand& operand, bool is_exact) {
   const Format& format = operand.cast.format;
   if (!is_exact && operand.has_zero_point()) {

@@ -136,7 +136,8 @@ Stimulus make_vectors(const HardwareUnit& unit, int64_t count, uint64_t seed, bo
     return stimulus;
   }
   if (unit.kind() == UnitKind::requantise) {
-    // Numbers m 2^-e by which sums come near the range, within it, to ties, or beyond; then anything.
+    // Numbers m 2^-e by which sums come near the range, within it, to ties, or beyond; then
+    // anything.
     const int bits = unit.x_bits();
     while (static_cast<int64_t>(stimulus.size()) < count) {
       const uint64_t any = random() & mask(bits);

@@ -21,8 +21,9 @@ constexpr std::string_view k_rtl =
 // Of sums that set no number themselves: in integers and in fixed point.
 constexpr int k_lanes = 16;
 
-// Of what multiplies a sum that is requantised: m may be 2^31. From an e of 63 on every sum of 32 bits
-// becomes 0, and from 0 down every one but 0 more than any result, so that no e is needed beyond.
+// Of what multiplies a sum that is requantised: m may be 2^31. From an e of 63 on every sum of 32
+// bits becomes 0, and from 0 down every one but 0 more than any result, so that no e is needed
+// beyond.
 constexpr int k_factor_bits = 32;
 constexpr int k_shift_bits = 6;
 

@@ -37,10 +37,10 @@ enum class Timing : uint8_t {
 };
 
 // One Verilog file whose top module is `unit`: inputs x (of terms, which of the lists w's group has
-// taken; of requantise the sum) and w (unused by convert and round; of requantise m, e above it, and
-// of unsigned integers the code of zero above that) of all lanes, the first lane lowest, and, for a
-// step and a dot, sum; the output is out; of a pipelined one clock, with a new operation every cycle.
-// Codes are Format's, of integers two's complement.
+// taken; of requantise the sum) and w (unused by convert and round; of requantise m, e above it,
+// and of unsigned integers the code of zero above that) of all lanes, the first lane lowest, and,
+// for a step and a dot, sum; the output is out; of a pipelined one clock, with a new operation
+// every cycle. Codes are Format's, of integers two's complement.
 class HardwareUnit {
  public:
   // Throws Error for an arithmetic that no circuit here computes: operands without sign, mantissa
@@ -54,8 +54,8 @@ class HardwareUnit {
   HardwareUnit(const Arithmetic& arithmetic, UnitKind kind, Timing timing = Timing::combinational);
 
   // Integers of 2 to 16 bits, one of the two unsigned at most: wide, step, dot (16 lanes), add, and
-  // convert and requantise (into x's format, to nearest even, saturated; of an unsigned one w has the
-  // code that stands for zero) there are; sums have 32 bits and wrap.
+  // convert and requantise (into x's format, to nearest even, saturated; of an unsigned one w has
+  // the code that stands for zero) there are; sums have 32 bits and wrap.
   static HardwareUnit integer(const Format& x, const Format& w, UnitKind kind,
                               Timing timing = Timing::combinational);
 

@@ -236,8 +236,8 @@ void ComputedFile::discard() {
   std::remove(state_->path.c_str());
 }
 
-// Into a file of its own, since SQLite counts in a file's head how often it was written. What is cut
-// off here begins here again.
+// Into a file of its own, since SQLite counts in a file's head how often it was written. What is
+// cut off here begins here again.
 void ComputedFile::finish() {
   const std::string whole = state_->path + ".whole";
   const auto failed = [&] {

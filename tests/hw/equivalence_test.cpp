@@ -128,8 +128,8 @@ TEST(Equivalence, WiderFormatsAndEveryAccumulator) {
   }
 }
 
-// What the kernel makes of dyadic sums is what the circuit makes of the same sums, of ratios too for
-// which e does not fit the circuit's six bits.
+// What the kernel makes of dyadic sums is what the circuit makes of the same sums, of ratios too
+// for which e does not fit the circuit's six bits.
 TEST(Unit, RequantisesAsTheTreatmentDoes) {
   constexpr int64_t k = 7;
   std::mt19937_64 random(test::seed());

@@ -24,8 +24,8 @@ def write(source, target, factors):
 
 
 class FirstToken:
-    """The token that begins every text, alone: it attends to itself, so that what it becomes in each
-    layer does not depend on the text."""
+    """The token that begins every text, alone: it attends to itself, so that what it becomes does
+    not depend on the text."""
 
     def __init__(self, tensors, eps, groups):
         self.tensors, self.eps, self.groups = tensors, eps, groups
@@ -42,11 +42,11 @@ class FirstToken:
 
 
 def massive(source, target, size, channels=8, units=8):
-    """stories260K with massive activations (arXiv 2402.17762): the first layer's feed-forward network
-    gives the first token, and no other, `size` in one channel of the residual stream, and the last
-    layer's takes it away again, as is found in LLaMA and others. The channel is a new one, zero in
-    every other token, so that weights reading it act on the first token alone: they are such that its
-    queries, keys, values and gates are what they were. In f32 the model is what it was."""
+    """stories260K with massive activations (arXiv 2402.17762): the first layer's feed-forward
+    network gives the first token, and no other, `size` in one channel of the residual stream, and
+    the last layer's takes it away again, as is found in LLaMA2. The channel is a new one, zero in
+    every other token, so that weights reading it act on the first token alone: they are such that
+    its queries, keys, values and gates are what they were. In f32 the model is what it was."""
     reader = gguf.GGUFReader(source)
     old = {t.name: np.array(t.data) for t in reader.tensors}
     width, inner = old["blk.0.ffn_gate.weight"].shape[::-1]

@@ -1,6 +1,7 @@
 """Every recipe of recipes/ against its paper's definition: what it does to a small product of each
-kind of matrix, once more in a few lines of NumPy, and what it has computed for a model. Scales that a
-recipe fixes beforehand are here those of the product's own numbers, which is the same."""
+kind of matrix, once more in a few lines of NumPy, and the steps that compute something for a model
+(test_steps.py has what these make). Scales that a recipe fixes beforehand are here those of the
+product's own numbers, which is the same."""
 import ctypes
 import json
 import re
@@ -93,7 +94,7 @@ def in_groups(v, size, function):
 
 
 def bitmod(v, base, specials):
-    """Of each group of 128 the list with the least squared error, its largest number the group's."""
+    """Of each group of 128 the list with the least squared error, the group's largest its own."""
     def group(part):
         tries = []
         for special in specials:
@@ -180,8 +181,8 @@ def mobilequant(w_bits, w_axis, result_bits):
 
 
 def mobilequants(w_bits, axis, wide):
-    """Weights a tensor a scale (`axis`), of down_proj and output a row; 16-bit results of o_proj and
-    down_proj (`wide`)."""
+    """Weights a tensor a scale (`axis`), of down_proj and output a row; 16-bit results (`wide`) of
+    o_proj and down_proj."""
     products = {name: mobilequant(w_bits, axis, 8) for name in WEIGHTS}
     products["output.weight"] = mobilequant(w_bits, 1, None)
     products["blk.3.attn_output.weight"] = mobilequant(w_bits, axis, wide)
