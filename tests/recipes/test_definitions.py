@@ -83,6 +83,13 @@ def masked(v, bits):
     return (v.astype(np.float32).view(np.uint32) >> (23 - bits) << (23 - bits)).view(np.float32)
 
 
+def clipped(v):
+    """bfloat16 masked to its 7 bits, of exponents from -62 to 63: 7 bits' normal numbers."""
+    v = masked(v, 7)
+    v = np.where(np.abs(v) < 2.0**-62, 0, v)
+    return np.sign(v) * np.minimum(np.abs(v), (2 - 2.0**-7) * 2.0**63)
+
+
 def bf16(v):
     pattern = v.astype(np.float32).view(np.uint32).astype(np.uint64)
     return ((pattern + 0x7FFF + (pattern >> 16 & 1) & 0xFFFF0000).astype(np.uint32)
@@ -212,6 +219,7 @@ PRODUCTS = {
     "delta-activations": delta,
     "dfp16": both(dynamic_fixed),
     "fp8-and-back": both(masked, 3),
+    "fp8-and-back-e7m7": both(clipped),
     "hawq-v3-dyadic": dyadic,
     "llm-int8": llm_int8,
     "lmul-attention": {**dict.fromkeys(WEIGHTS, exact), **dict.fromkeys(ATTENTION, lmul)},
@@ -280,11 +288,20 @@ def test_each_recipe_is_here():
     assert set(PRODUCTS) == {path.stem for path in RECIPES.glob("*.toml")}
 
 
+def test_seven_bits_of_exponent(multiply):
+    """Numbers below the range and beyond it, in single products."""
+    plan = tomllib.loads((RECIPES / "fp8-and-back-e7m7.toml").read_text())["plan"]
+    x = np.array([[2.0**-63], [1.99 * 2.0**-63], [-(2.0**-62)], [2.0**63], [-(2.0**64)],
+                  [1.999 * 2.0**63]], np.float32)
+    one = np.ones((1, 1), np.float32)
+    assert (multiply(plan, "output.weight", x, one) == clipped(x)).all()
+
+
 @pytest.mark.parametrize("preset, sums", [
     ("int8-int32", "int32"), ("dfp16", "int32(chunk=2,outer=f32)")])
 def test_sums_in_integers(napier, preset, sums):
     """Of the presets that recipes name; what int32 holds, f32 sums would hold here too."""
-    arith = json.loads(napier("explain", preset, "--json").stdout)["arith"]
+    arith = json.loads(napier("explain", preset, "--json").stdout)["written"]
     assert arith.endswith(f"/acc={sums}")
 
 
