@@ -44,12 +44,12 @@ enum class Timing : uint8_t {
 class HardwareUnit {
  public:
   // Throws Error for an arithmetic that no circuit here computes: operands without sign, mantissa
-  // or exponent (x and w may be powers of two; w a codebook, or integers, of at most 8 bits, which
-  // a table turns into numbers, its code below the number of the list that its group has taken; all
-  // these multiplied exactly), roundings other than rne and rtz, chunked sums, multipliers that are
-  // neither exact, nor sums of patterns, nor L-Mul's formula; a raw unit of what is no bare
-  // addition; a dot of what is not aligned; a fixed-point sum beyond 64 bits. Scales are left to
-  // what surrounds the unit. Example:
+  // or exponent, but for powers of two, lists of at most 2^8 numbers (a table turns their codes,
+  // below the number of the list that the group has taken, into numbers) and integers (of two of
+  // them products that are not exact alone; with a zero point they are a bit wider, codes less it);
+  // roundings other than rne and rtz, chunked sums, multipliers that are neither exact, nor sums of
+  // patterns, nor L-Mul's formula; a raw unit of what is no bare addition; a dot of what is not
+  // aligned; a fixed-point sum beyond 64 bits. Scales are left to what surrounds the unit. Example:
   //   HardwareUnit(parse_arithmetic("lmul-m4"), UnitKind::step).verilog()
   HardwareUnit(const Arithmetic& arithmetic, UnitKind kind, Timing timing = Timing::combinational);
 
