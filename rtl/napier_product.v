@@ -41,9 +41,11 @@ module napier_pattern_product #(
   localparam [W+P-1:0] OFFSET = L == 0 ? 0 : 1 << (P - L);
   wire [P-1:0] xm, wm;
   generate
-    if (KX == P) assign xm = x[MX-1:MX-KX];
+    if (KX == 0) assign xm = 0;
+    else if (KX == P) assign xm = x[MX-1:MX-KX];
     else assign xm = {x[MX-1:MX-KX], {(P - KX) {1'b0}}};
-    if (KW == P) assign wm = w[MW-1:MW-KW];
+    if (KW == 0) assign wm = 0;
+    else if (KW == P) assign wm = w[MW-1:MW-KW];
     else assign wm = {w[MW-1:MW-KW], {(P - KW) {1'b0}}};
   endgenerate
   wire [W+P-1:0] sum = {x_exponent, xm} + {w_exponent, wm} + OFFSET;
@@ -70,8 +72,13 @@ module napier_formula_product #(
   localparam KX = K < MX ? K : MX;
   localparam KW = K < MW ? K : MW;
   localparam [P+1:0] CONSTANT = (1 << P) + (L == 0 ? 0 : 1 << (P - L));
-  wire [P+1:0] xm = x[MX-1:MX-KX] << (P - KX);
-  wire [P+1:0] wm = w[MW-1:MW-KW] << (P - KW);
+  wire [P+1:0] xm, wm;
+  generate
+    if (KX == 0) assign xm = 0;
+    else assign xm = x[MX-1:MX-KX] << (P - KX);
+    if (KW == 0) assign wm = 0;
+    else assign wm = w[MW-1:MW-KW] << (P - KW);
+  endgenerate
   wire [P+1:0] sum = xm + wm + CONSTANT;  // in [1, 4)
   assign exponent = x_exponent + w_exponent + $signed({1'b0, sum[P+1]});
   assign significand = sum[P+1] ? sum : sum << 1;

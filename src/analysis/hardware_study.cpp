@@ -31,8 +31,12 @@ struct Codes {
   std::vector<Group> groups;
 };
 
-// Integers' two's complement, with the zero point added; above a codebook's code the list taken.
-Codes codes_of(const Operand& operand, const std::vector<float>& rows, int64_t k) {
+// Of integers with a zero point codes have it added, or are a bit wider.
+enum class Zero : uint8_t { added, left_out };
+
+// Integers' two's complement; above a codebook's code the list taken.
+Codes codes_of(const Operand& operand, const std::vector<float>& rows, int64_t k,
+               Zero zero = Zero::added) {
   const Format& format = operand.cast.format;
   Codes found;
   found.groups = choose_groups(operand, static_cast<int64_t>(rows.size()) / k, k, rows.data());
@@ -48,8 +52,10 @@ Codes codes_of(const Operand& operand, const std::vector<float>& rows, int64_t k
       found.codes.back() = list << book.bits() | taken.encode(value, operand.cast.rounding, 0);
     } else if (format.is_integer()) {
       const auto number = static_cast<int64_t>(to_double(operand.quantise(value, i, group)));
-      found.codes.back() =
-          static_cast<uint64_t>(number + group.zero) & (~uint64_t{0} >> (64 - format.bits()));
+      const bool is_wider = zero == Zero::left_out && operand.has_zero_point();
+      const int bits = format.bits() + (is_wider ? 1 : 0);
+      found.codes.back() = static_cast<uint64_t>(number + (is_wider ? 0 : group.zero)) &
+                           (~uint64_t{0} >> (64 - bits));
     } else {
       const Dyadic number = operand.quantise(value, i, group);
       found.codes.back() = format.encode(number, Rounding::nearest_even, Overflow::saturate);
@@ -229,16 +235,55 @@ Stimulus listed_weights(const HardwareUnit& unit, const std::vector<OperandBlock
   return stimulus;
 }
 
+// Sums of whole rows, each with what takes it into integers of which the largest of its partial
+// sums is the largest.
+Stimulus requantised_sums(const HardwareUnit& unit, const std::vector<OperandBlock>& blocks,
+                          size_t count) {
+  const Operand x_operand = scaled_by_row(unit.arithmetic().x.cast.format);
+  const Operand w_operand = scaled_by_row(unit.arithmetic().w.cast.format);
+  const auto number = [](const Operand& operand, uint64_t code, const Group& group) {
+    return static_cast<int64_t>(to_double(operand.cast.format.decode(code))) - group.zero;
+  };
+  Stimulus stimulus;
+  for (const OperandBlock& block : blocks) {
+    const Codes x = codes_of(x_operand, block.x, block.k);
+    const Codes w = codes_of(w_operand, block.w, block.k);
+    for (int64_t j = 0; j < block.w_rows() && stimulus.size() < count; ++j) {
+      const auto x_row = static_cast<size_t>(j % block.x_rows() * block.k);
+      const auto w_row = static_cast<size_t>(j * block.k);
+      const Group& of_x = x.groups[x_row];
+      const Group& of_w = w.groups[w_row];
+      int64_t sum = 0;
+      std::vector<float> results;
+      for (size_t k = 0; k < static_cast<size_t>(block.k); ++k) {
+        if (!x.codes[x_row + k] || !w.codes[w_row + k]) continue;
+        sum += number(x_operand, *x.codes[x_row + k], of_x) *
+               number(w_operand, *w.codes[w_row + k], of_w);
+        results.push_back(static_cast<float>(sum) * of_x.scale * of_w.scale);
+      }
+      if (results.empty()) continue;
+      const auto k = static_cast<int64_t>(results.size());
+      const Group group = choose_groups(x_operand, 1, k, results.data()).front();
+      const auto ratio = DyadicNumber::of_scales(of_x.scale, of_w.scale, group.scale);
+      stimulus.add(static_cast<uint32_t>(sum),
+                   requantise_code(ratio, static_cast<uint64_t>(group.zero)), 0);
+    }
+  }
+  return stimulus;
+}
+
 Stimulus operations_of(const std::string& arith, const HardwareUnit& unit,
                        const std::vector<OperandBlock>& blocks, size_t count) {
   if (unit.kind() == UnitKind::terms) return listed_weights(unit, blocks, count);
+  if (unit.kind() == UnitKind::requantise) return requantised_sums(unit, blocks, count);
   const bool is_integer = unit.is_integer();
-  const Arithmetic& arithmetic = unit.arithmetic();
+  const Arithmetic written = is_integer ? unit.arithmetic() : parse_arithmetic(arith);
   const auto operand_of = [&](const Operand& operand) {
     return is_integer ? scaled_by_row(operand.cast.format) : operand;
   };
-  const Operand x_operand = operand_of(arithmetic.x);
-  const Operand w_operand = operand_of(arithmetic.w);
+  const Operand x_operand = operand_of(written.x);
+  const Operand w_operand = operand_of(written.w);
+  const Zero zero = is_integer ? Zero::added : Zero::left_out;
   std::optional<HardwareUnit> step;
   if (unit.kind() == UnitKind::add || unit.kind() == UnitKind::round) {
     step = make_unit(arith, UnitKind::step);
@@ -247,8 +292,8 @@ Stimulus operations_of(const std::string& arith, const HardwareUnit& unit,
   stimulus.lanes = static_cast<size_t>(unit.lanes());
   std::vector<uint64_t> x_lanes, w_lanes;
   for (const OperandBlock& block : blocks) {
-    const Codes x = codes_of(x_operand, block.x, block.k);
-    const Codes w = codes_of(w_operand, block.w, block.k);
+    const Codes x = codes_of(x_operand, block.x, block.k, zero);
+    const Codes w = codes_of(w_operand, block.w, block.k, zero);
     for (int64_t j = 0; j < block.w_rows(); ++j) {
       const int64_t i = j % block.x_rows();
       uint64_t sum = 0;
@@ -403,6 +448,7 @@ std::string price_toml(const std::vector<HardwareRow>& rows, const HardwareOptio
         key = is_integer ? PriceKey{Operation::convert, "", row.arith}
                          : convert_key(parse_arithmetic(row.arith).x.cast);
         break;
+      case UnitKind::requantise: key = {Operation::requantise, "", row.arith + "+int32"}; break;
       default: continue;
     }
     if (std::find(written.begin(), written.end(), to_string(key)) != written.end()) continue;

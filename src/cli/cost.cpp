@@ -36,8 +36,9 @@ std::string energy_report(CostArguments& arguments) {
     for (const std::string& name : split_list(arguments.free, "an operation")) {
       const auto operation = parse_operation(name);
       if (!operation || *operation == Operation::step) {
-        throw Error("--free: '" + name +
-                    "' is no operation: give multiply, add, convert, dram, sram or register");
+        throw Error(
+            "--free: '" + name +
+            "' is no operation: give multiply, add, convert, requantise, dram, sram or register");
       }
       arguments.options.free.insert(*operation);
     }

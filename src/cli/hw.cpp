@@ -88,7 +88,9 @@ std::vector<OperandBlock> operands_for(const HwArguments& arguments,
   constexpr int64_t row = 64;  // products that a sum runs over
   int64_t lanes = 1;
   for (const UnitRequest& request : requests) {
-    lanes = std::max<int64_t>(lanes, make_unit(request.arith, request.kind).lanes());
+    const HardwareUnit unit = make_unit(request.arith, request.kind);
+    const bool is_of_sums = unit.kind() == UnitKind::requantise;
+    lanes = std::max<int64_t>(lanes, is_of_sums ? row : unit.lanes());
   }
   const int64_t rows = arguments.options.vectors * lanes / row + 1;
   if (arguments.model.empty()) {
@@ -179,8 +181,9 @@ void add_pipelined(CLI::App& command, HwArguments& arguments) {
 void add_units(CLI::App& command, HwArguments& arguments, const char* arith_help) {
   command.add_option("--arith", arguments.arithmetics, arith_help)->required()->type_name("LIST");
   command
-      .add_option("--unit", arguments.kinds,
-                  "kinds of unit: raw, same, wide, step, dot, add, convert, round, terms")
+      .add_option(
+          "--unit", arguments.kinds,
+          "kinds of unit: raw, same, wide, step, dot, add, convert, round, requantise, terms")
       ->type_name("LIST")
       ->capture_default_str();
   add_pipelined(command, arguments);
@@ -203,7 +206,7 @@ void add_hw(CLI::App& app) {
   part->add_option("arith", verilog->arithmetics, "an arithmetic, or int2 to int16")
       ->required()
       ->type_name("ARITH");
-  part->add_option("--unit", verilog->kinds, "raw, same, wide, step, dot, add, convert or round")
+  part->add_option("--unit", verilog->kinds, "one kind of unit, as of napier hw check")
       ->capture_default_str();
   add_pipelined(*part, *verilog);
   part->add_option("--output", verilog->result.output, "write there instead of stdout")

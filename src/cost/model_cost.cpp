@@ -84,8 +84,11 @@ class Ledger {
   ModelCost* cost_;
 };
 
+// Where dyadic takes the sums into integers, they are not multiplied by their scales.
+enum class Sums : uint8_t { scaled, requantised };
+
 RoleCost cost_of_matmul(const MatmulWork& work, const Arithmetic& arithmetic, Ledger& price,
-                        const CostOptions& options) {
+                        const CostOptions& options, Sums sums = Sums::scaled) {
   const PriceKey f32_multiply = {Operation::multiply, "exact", "f32"};
   const auto add_price = [&](const Format& format) {
     return price({Operation::add, "", format_name(format)});
@@ -123,7 +126,7 @@ RoleCost cost_of_matmul(const MatmulWork& work, const Arithmetic& arithmetic, Le
   };
   convert(arithmetic.x, work.x_elements);
   convert(arithmetic.w, work.w_fresh);
-  if (!arithmetic.x.scaling.empty() || !arithmetic.w.scaling.empty()) {
+  if (sums == Sums::scaled && (!arithmetic.x.scaling.empty() || !arithmetic.w.scaling.empty())) {
     const double runs = work.outputs * runs_of(arithmetic, work.sum_length);
     energy.convert += runs * price(f32_multiply);
     if (runs > work.outputs) energy.convert += (runs - work.outputs) * add_price(k_f32);
@@ -131,11 +134,19 @@ RoleCost cost_of_matmul(const MatmulWork& work, const Arithmetic& arithmetic, Le
 
   // (x - z) w = x w - z w: codes are multiplied, and z times the sum of the other operand's codes
   // is taken away from each output; that sum is known beforehand for weights, and z if it is given.
-  const auto zero_point = [&](const Operand& operand, double sums) {
+  // A product that is not exact is of x - z, taken once for each element that is read.
+  const bool is_exact = arithmetic.resolved_multiplier().form().kind == ProductForm::Kind::exact;
+  const auto zero_point = [&](const Operand& operand, double to_add) {
     if (!operand.has_zero_point()) return;
-    const bool is_known = operand.scaling.front().method == ScaleMethod::given && sums == 0;
-    counts.additions += work.outputs + sums;
-    energy.accumulate += (work.outputs + sums) * add_price(accumulator.cast.format);
+    if (!is_exact) {
+      const double read = &operand == &arithmetic.x ? work.x_elements : work.w_elements;
+      counts.additions += read;
+      energy.accumulate += read * price({Operation::add, "", "int32"});
+      return;
+    }
+    const bool is_known = operand.scaling.front().method == ScaleMethod::given && to_add == 0;
+    counts.additions += work.outputs + to_add;
+    energy.accumulate += (work.outputs + to_add) * add_price(accumulator.cast.format);
     if (!is_known) energy.convert += work.outputs * price(f32_multiply);
   };
   zero_point(arithmetic.x, work.is_cache ? work.w_fresh : 0);
@@ -207,9 +218,9 @@ class TreatedCost {
       case TreatmentKind::delta: return of_differences(work, treatment, inner);
       case TreatmentKind::lowrank: return corrected(of(work, inner), work, treatment);
       case TreatmentKind::outliers: return split(work, treatment, inner);
-      case TreatmentKind::dyadic: break;
+      case TreatmentKind::dyadic: return requantised(work, treatment.operand);
     }
-    throw Error("no table has a price of the shift of '" + to_string(treatment) + "'");
+    return {};
   }
 
  private:
@@ -249,10 +260,26 @@ class TreatedCost {
     cost.counts.conversions += work.outputs;
     cost.energy.convert += work.outputs * price_.conversion(operand.cast);
     if (!operand.scaling.empty()) cost.energy.convert += 2 * work.outputs * f32_multiply();
+    store_in(cost, work, operand);
+    return cost;
+  }
+
+  // What leaves the integers is multiplied by their scale.
+  RoleCost requantised(const MatmulWork& work, const Operand& operand) {
+    const Arithmetic& arithmetic = rule_.arithmetic;
+    RoleCost cost = cost_of_matmul(work, arithmetic, price_, options_, Sums::requantised);
+    const double pj = price_(requantise_key(operand.cast, arithmetic.accumulator));
+    cost.counts.conversions += work.outputs;
+    cost.energy.convert += work.outputs * (pj + f32_multiply());
+    store_in(cost, work, operand);
+    return cost;
+  }
+
+  // Outputs are stored in the operand's format instead of the sum's.
+  void store_in(RoleCost& cost, const MatmulWork& work, const Operand& operand) {
     const double sum = double(rule_.arithmetic.accumulator.cast.format.bits()) / 8;
     const double stored = bytes_of(operand, static_cast<int64_t>(work.columns));
     move(cost, work.outputs * (stored - sum), 0);
-    return cost;
   }
 
   RoleCost equalised(RoleCost cost, const MatmulWork& work) {

@@ -79,13 +79,14 @@ struct ModelCost {
 // once per tile of outputs, weights once per tile of rows, sums written. Registers, both operands
 // and the sum in and out at each step. Elements take their format's bits, packed, plus scales.
 // What the plan does not name is f32. Element-wise multiplications are f32 always.
-// Treatments: `result` rounds every output and scales it twice, and stores it so; `equalise`
-// multiplies activations by its factors' reciprocals, which are read as weights are; `lowrank` is
-// its two products and an addition an output; `outliers` moves its columns' part of everything to
-// its own arithmetic, and adds an output to an output; `delta` takes three f32 additions and two
-// multiplications an activation (rounding to an integer is adding and subtracting 1.5 * 2^23), one
-// addition an output, keeps the last row and result in SRAM, and spares what is skipped of products
-// and sums, not the weights' reading. Comparisons are not counted.
+// Treatments: `result` rounds every output and scales it twice, and stores it so; `dyadic`
+// requantises every sum in place of its scaling, and scales it once, out of the integers;
+// `equalise` multiplies activations by its factors' reciprocals, which are read as weights are;
+// `lowrank` is its two products and an addition an output; `outliers` moves its columns' part of
+// everything to its own arithmetic, and adds an output to an output; `delta` takes three f32
+// additions and two multiplications an activation (rounding to an integer is adding and subtracting
+// 1.5 * 2^23), one addition an output, keeps the last row and result in SRAM, and spares what is
+// skipped of products and sums, not the weights' reading. Comparisons are not counted.
 // `measured`: what ran of this plan on some text, which outliers and delta need.
 // Throws Error for a price that no table has, and for what depends on a text where none was run.
 ModelCost cost_of(const ModelShape& shape, const Plan& plan, const Prices& prices,

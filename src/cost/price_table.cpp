@@ -28,6 +28,7 @@ constexpr std::array k_operations = {
     OperationName{Operation::add, "add"},
     OperationName{Operation::step, "step"},
     OperationName{Operation::convert, "convert"},
+    OperationName{Operation::requantise, "requantise"},
     OperationName{Operation::dram, "dram"},
     OperationName{Operation::sram, "sram"},
     OperationName{Operation::register_file, "register"},
@@ -132,7 +133,8 @@ Price parse_price(const toml::table& entry, const PriceTable& table, const std::
   const auto found = parse_operation(operation);
   if (!found) {
     throw Error(where + ": '" + operation +
-                "' is no operation: give multiply, add, step, convert, dram, sram or register");
+                "' is no operation: give multiply, add, step, convert, requantise, dram, "
+                "sram or register");
   }
   price.key = {*found, text_of("family", ""), canonical(text_of("format", ""))};
   const std::string name = to_string(price.key);
@@ -181,12 +183,17 @@ PriceTable table_named(const std::string& name) {
               ", or the path of a TOML file");
 }
 
-// What a multiplier is given: how it came to be rounded is the conversion's matter.
-std::string multiplied_name(const Operand& operand) {
+// What a multiplier is given: how it came to be rounded is the conversion's matter. Exact products
+// of integers may leave zero points to be taken away from the sum; others are of codes less them.
+std::string multiplied_name(const Operand& operand, bool is_exact) {
+  const Format& format = operand.cast.format;
+  if (!is_exact && operand.has_zero_point()) {
+    return format_name(Format::integer(format.bits() + 1, true));
+  }
   const char* const subnormals = operand.subnormals == Subnormals::flush     ? ":ftz"
                                  : operand.subnormals == Subnormals::literal ? ":literal"
                                                                              : "";
-  return format_name(operand.cast.format) + subnormals;
+  return format_name(format) + subnormals;
 }
 
 // " as lmul(k=2,l=2)" where the multiplier is not what its name alone means for these operands.
@@ -245,10 +252,15 @@ PriceKey convert_key(const Cast& cast) { return {Operation::convert, "", rounded
 
 PriceKey add_key(const Cast& sum) { return {Operation::add, "", rounded_name(sum)}; }
 
+PriceKey requantise_key(const Cast& result, const Accumulator& sum) {
+  return {Operation::requantise, "", rounded_name(result) + "+" + to_string(sum)};
+}
+
 PriceKey multiply_key(const Arithmetic& arithmetic) {
   const Multiplier multiplier = arithmetic.resolved_multiplier();
-  const std::string x = multiplied_name(arithmetic.x);
-  const std::string w = multiplied_name(arithmetic.w);
+  const bool is_exact = multiplier.form().kind == ProductForm::Kind::exact;
+  const std::string x = multiplied_name(arithmetic.x, is_exact);
+  const std::string w = multiplied_name(arithmetic.w, is_exact);
   // L-Mul's formula is another circuit than its adder.
   const bool is_formula = multiplier.form().kind == ProductForm::Kind::bilinear;
   const std::string family(multiplier.family().name);

@@ -17,6 +17,7 @@ enum class Operation : uint8_t {
   add,            // into a sum of a format
   step,           // a product and its addition to a sum, in one circuit
   convert,        // an f32 into a format
+  requantise,     // a sum of integers into integers of another scale
   dram,           // a byte read or written
   sram,           // a byte, of a large on-chip memory (L2)
   register_file,  // a byte
@@ -34,6 +35,7 @@ struct PriceKey {
   // other than to nearest even of a conversion or a sum ("e8m4:rtz"), what overflows become where
   // it is not what the format usually does ("e5m2:inf"), subnormals that are not kept
   // ("e4m3fn:ftz"), settings that are not the usual ones ("e8m4 as lmul(k=2,l=2)").
+  // Of a requantisation with the accumulator too: "int8+int32".
   std::string format;
 
   bool operator==(const PriceKey&) const = default;
@@ -43,6 +45,8 @@ std::string to_string(const PriceKey& key);
 // A conversion of an f32, and an addition to a sum.
 PriceKey convert_key(const Cast& cast);
 PriceKey add_key(const Cast& sum);
+// A sum of integers times a number m 2^-e, into a format (dyadic's).
+PriceKey requantise_key(const Cast& result, const Accumulator& sum);
 // The multiplication that an arithmetic does, its product's rounding aside.
 PriceKey multiply_key(const Arithmetic& arithmetic);
 // The same and its accumulation.

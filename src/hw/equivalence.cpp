@@ -135,6 +135,27 @@ Stimulus make_vectors(const HardwareUnit& unit, int64_t count, uint64_t seed, bo
     }
     return stimulus;
   }
+  if (unit.kind() == UnitKind::requantise) {
+    // Numbers m 2^-e by which sums come near the range, within it, to ties, or beyond; then
+    // anything.
+    const int bits = unit.x_bits();
+    while (static_cast<int64_t>(stimulus.size()) < count) {
+      const uint64_t any = random() & mask(bits);
+      const uint64_t ends[] = {0, 1, mask(bits), mask(bits - 1), mask(bits - 1) + 1};
+      const uint64_t kind = random() % 8;
+      const uint64_t few = any >> random() % static_cast<uint64_t>(bits);
+      uint64_t sum = kind == 0 ? ends[random() % 5] : kind % 2 == 0 ? few : -few;
+      uint64_t m = (uint64_t{1} << 30) + random() % ((uint64_t{1} << 30) + 1);
+      if (kind <= 2) m = uint64_t{1} << (30 + random() % 2);  // with which there are ties
+      const int length = static_cast<int>(std::bit_width(few)) + 31 - unit.out_bits();
+      DyadicNumber number(1);
+      number.m = m;
+      number.e = length + static_cast<int>(random() % 8) - 3;
+      const uint64_t w = kind == 7 ? random() : requantise_code(number, random());
+      stimulus.add(sum & mask(bits), w & mask(unit.w_bits()), 0);
+    }
+    return stimulus;
+  }
   if (unit.is_integer() && unit.kind() == UnitKind::convert) {
     // Halves of integers and their neighbours, beyond the range too; then any f32.
     for (const uint64_t x : edges(k_f32)) stimulus.add(x, 0, 0);

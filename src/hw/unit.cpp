@@ -21,16 +21,26 @@ constexpr std::string_view k_rtl =
 // Of sums that set no number themselves: in integers and in fixed point.
 constexpr int k_lanes = 16;
 
+// Of what multiplies a sum that is requantised: m may be 2^31. From an e of 63 on every sum of 32
+// bits becomes 0, and from 0 down every one but 0 more than any result, so that no e is needed
+// beyond.
+constexpr int k_factor_bits = 32;
+constexpr int k_shift_bits = 6;
+
 struct KindName {
   UnitKind kind;
   std::string_view name;
 };
-constexpr std::array k_kinds = {
-    KindName{UnitKind::raw, "raw"},         KindName{UnitKind::same, "same"},
-    KindName{UnitKind::wide, "wide"},       KindName{UnitKind::step, "step"},
-    KindName{UnitKind::dot, "dot"},         KindName{UnitKind::add, "add"},
-    KindName{UnitKind::convert, "convert"}, KindName{UnitKind::round, "round"},
-    KindName{UnitKind::terms, "terms"}};
+constexpr std::array k_kinds = {KindName{UnitKind::raw, "raw"},
+                                KindName{UnitKind::same, "same"},
+                                KindName{UnitKind::wide, "wide"},
+                                KindName{UnitKind::step, "step"},
+                                KindName{UnitKind::dot, "dot"},
+                                KindName{UnitKind::add, "add"},
+                                KindName{UnitKind::convert, "convert"},
+                                KindName{UnitKind::round, "round"},
+                                KindName{UnitKind::requantise, "requantise"},
+                                KindName{UnitKind::terms, "terms"}};
 
 // What a bit-serial unit's element takes of a weight at a time: a sign and a power of two from 2^-2
 // to 2^4, or zero.
@@ -95,15 +105,23 @@ std::string word(std::string text) {
   return text;
 }
 
-// Few enough codes for a table: of codebooks, and of integers that meet floating-point numbers.
-bool is_table(const Format& format) {
-  return (format.is_listed() && format.codebook->bits() <= 8) ||
-         (format.is_integer() && format.bits() <= 8);
+// Few enough codes for a table.
+bool is_table(const Format& format) { return format.is_listed() && format.codebook->bits() <= 8; }
+
+// What becomes a number with an exponent: a list's or an integer's codes.
+bool is_turned(const Format& format) { return is_table(format) || format.is_integer(); }
+
+// What the multiplier sees of integers with a zero point: codes less it.
+Operand without_zero(Operand operand) {
+  if (!operand.has_zero_point()) return operand;
+  operand.cast.format = Format::integer(operand.cast.format.bits() + 1, true);
+  operand.scaling.clear();
+  return operand;
 }
 
 // The number of a code of such a format; above the code's bits which list its group has taken.
 Dyadic number_of(const Format& format, uint64_t code) {
-  if (!format.is_listed()) return format.decode(code);
+  if (!format.is_listed()) return Format::integer(format.bits(), format.is_signed).decode(code);
   const int bits = format.codebook->bits();
   const std::vector<const Codebook*> lists = lists_of(format);
   return (code >> bits) < lists.size() ? lists[code >> bits]->decode(code) : Dyadic{};
@@ -122,6 +140,10 @@ struct NumberShape {
 };
 
 NumberShape shape_of(const Format& format) {
+  if (format.is_integer()) {
+    const int magnitude = format.bits() - (format.is_signed ? 1 : 0);
+    return {magnitude - 1, 0, format.bits() - 1, 0};
+  }
   if (!is_table(format)) {
     return {format.mantissa_bits, format.min_positive().exponent, format.max_exponent(),
             1 - format.bias - format.mantissa_bits};
@@ -160,10 +182,23 @@ std::string table_decoder(const std::string& of, const std::string& code, const 
   return text + "  endcase\n";
 }
 
+std::string integer_decoder(const std::string& of, const std::string& code, const Format& format,
+                            int width) {
+  const int mantissa = shape_of(format).mantissa;
+  return fmt::format(
+      "  wire {0}_sign, {0}_zero;\n  wire {0}_infinite = 1'b0, {0}_nan = 1'b0;\n"
+      "  wire signed [{1}:0] {0}_exponent;\n  wire [{2}:0] {0}_significand;\n"
+      "  napier_integer_number #(.N({3}), .SIGNED({4}), .W({5})) number_{0} (.code({6}), "
+      ".sign({0}_sign),\n    .exponent({0}_exponent), .significand({0}_significand), "
+      ".is_zero({0}_zero));\n",
+      of, width - 1, mantissa, format.bits(), format.is_signed ? 1 : 0, width, code);
+}
+
 // The number that `code` stands for, in wires that begin with `of`.
 std::string decoder(const std::string& of, const std::string& code, const Operand& operand,
                     int width) {
   const Format& f = operand.cast.format;
+  if (f.is_integer()) return integer_decoder(of, code, f, width);
   if (is_table(f)) return table_decoder(of, code, f, width);
   const int subnormals = !f.has_subnormals                         ? 0
                          : operand.subnormals == Subnormals::keep  ? 1
@@ -367,25 +402,35 @@ UnitKind parse_unit_kind(std::string_view text) {
   }
   throw Error(
       "'" + std::string(text) +
-      "' is no kind of unit: give raw, same, wide, step, dot, add, convert, round or terms");
+      "' is no kind of unit: give raw, same, wide, step, dot, add, convert, round, requantise or "
+      "terms");
 }
 
 HardwareUnit::HardwareUnit(const Arithmetic& arithmetic, UnitKind kind, Timing timing)
     : kind_(kind), arithmetic_(arithmetic), timing_(timing) {
   arithmetic_.multiplier = arithmetic.resolved_multiplier();
+  arithmetic_.x = without_zero(arithmetic.x);
+  arithmetic_.w = without_zero(arithmetic.w);
   name_ = word(display_name(arithmetic)) + "_" + std::string(unit_kind_name(kind)) +
           (timing == Timing::pipelined ? "_pipelined" : "");
   if (kind == UnitKind::terms) {
     build_terms();
     return;
   }
+  if (kind == UnitKind::requantise) {
+    refuse(name_ + ": sums that are requantised are of integers, into such as int8");
+  }
   const Format& x = arithmetic_.x.cast.format;
   const Format& w = arithmetic_.w.cast.format;
-  // Powers of two and numbers by a table are multiplied exactly alone.
   const bool is_exact = arithmetic_.multiplier.form().kind == ProductForm::Kind::exact;
-  if (!is_exact || !is_power(x)) check_format(x, "x");
-  if (!is_exact || !(is_power(w) || is_table(w))) check_format(w, "w");
-  x_bits_ = x.bits();
+  const bool is_of_codes = kind == UnitKind::raw || kind == UnitKind::convert;
+  if (is_of_codes || !(is_power(x) || is_turned(x))) check_format(x, "x");
+  if (is_of_codes || !(is_power(w) || is_turned(w))) check_format(w, "w");
+  if (is_exact && x.is_integer() && w.is_integer()) {
+    refuse(name_ + ": exact products of integers are integers: write " + format_name(x) + "*" +
+           format_name(w));
+  }
+  x_bits_ = code_bits(x);
   w_bits_ = code_bits(w);
   switch (kind) {
     case UnitKind::raw: build_raw(arithmetic_.multiplier.form()); break;
@@ -479,7 +524,10 @@ void HardwareUnit::build() {
   std::string multiply;
   const int kept = std::min(form.kept_bits, std::max(of_x.mantissa, of_w.mantissa));
   const int offset_bits = form.offset == 0 ? 0 : -std::ilogb(form.offset);
-  switch (form.kind) {
+  // Of powers of two every multiplier without an offset adds exponents, as the exact one does.
+  const bool are_powers = of_x.mantissa == 0 && of_w.mantissa == 0 && form.offset == 0 &&
+                          form.kind != ProductForm::Kind::other;
+  switch (are_powers ? ProductForm::Kind::exact : form.kind) {
     case ProductForm::Kind::exact:
       mantissa = of_x.mantissa + of_w.mantissa + 1;
       multiply = "napier_exact_product #(";
@@ -533,7 +581,9 @@ void HardwareUnit::build() {
         refuse(name_ + ": sums that are not made one by one");
       }
   }
-  if (is_fixed && is_table(w)) refuse(name_ + ": a fixed-point sum of such weights");
+  if (is_fixed && (is_turned(x) || is_turned(w))) {
+    refuse(name_ + ": a fixed-point sum of integers or of a list's numbers");
+  }
   if (sums || kind_ == UnitKind::round) {
     out_ = accumulator.cast;
     check_format(out_.format, "acc");
@@ -735,10 +785,11 @@ HardwareUnit HardwareUnit::integer(const Format& x, const Format& w, UnitKind ki
     }
   }
   const bool sums = kind == UnitKind::step || kind == UnitKind::dot;
-  const bool converts = kind == UnitKind::convert;
+  const bool rescales = kind == UnitKind::requantise;
+  const bool converts = kind == UnitKind::convert || rescales;  // into x's format
   if (kind != UnitKind::wide && kind != UnitKind::add && !converts && !sums) {
     refuse("integers of kind " + std::string(unit_kind_name(kind)) +
-           ": wide, step, dot, add and convert there are");
+           ": wide, step, dot, add, convert and requantise there are");
   }
   if (!converts && kind != UnitKind::add && !x.is_signed && !w.is_signed) {
     refuse(name + ": products of two unsigned integers");
@@ -751,7 +802,11 @@ HardwareUnit HardwareUnit::integer(const Format& x, const Format& w, UnitKind ki
   unit.arithmetic_.w.cast.format = w;
   unit.lanes_ = kind == UnitKind::dot ? k_lanes : 1;
   unit.x_bits_ = kind == UnitKind::add || converts ? 32 : x.bits();
-  unit.w_bits_ = kind == UnitKind::add ? 32 : !converts ? w.bits() : x.is_signed ? 1 : x.bits();
+  const int zero = x.is_signed ? 0 : x.bits();
+  unit.w_bits_ = kind == UnitKind::add ? 32
+                 : rescales            ? k_factor_bits + k_shift_bits + zero
+                 : converts            ? std::max(1, zero)
+                                       : w.bits();
   unit.name_ = fmt::format("{}_{}{}", word(name), unit_kind_name(kind),
                            timing == Timing::pipelined ? "_pipelined" : "");
   unit.sum_bits_ = sums ? 32 : 0;
@@ -763,19 +818,28 @@ HardwareUnit HardwareUnit::integer(const Format& x, const Format& w, UnitKind ki
   } else if (converts) {
     constexpr int width = 10;  // of f32's exponents, subnormals' among them
     const int bits = x.bits() + !x.is_signed;
-    text = decoder("x", "x_held", Operand{}, width) +
-           fmt::format(
-               "  wire [{0}:0] {4};\n"
-               "  napier_to_integer #(.N({1}), .SYMMETRIC({3}), .W({2})) convert (.sign(x_sign), "
-               ".exponent(x_exponent),\n    .significand(x_significand), .is_zero(x_zero), "
-               ".is_infinite(x_infinite), .is_nan(x_nan), .code({4}));\n",
-               bits - 1, bits, width, x.coding == Coding::symmetric ? 1 : 0,
-               x.is_signed ? "result" : "number");
+    const char* const number = x.is_signed ? "result" : "number";
+    const int symmetric = x.coding == Coding::symmetric ? 1 : 0;
+    text = fmt::format("  wire [{}:0] {};\n", bits - 1, number);
+    if (rescales) {
+      text += fmt::format(
+          "  napier_requantise #(.N({0}), .SYMMETRIC({1}), .F({2}), .B({3})) requantise "
+          "(.sum(x_held),\n    .factor(w_held[{4}:0]), .shift(w_held[{5}:{2}]), .code({6}));\n",
+          bits, symmetric, k_factor_bits, k_shift_bits, k_factor_bits - 1,
+          k_factor_bits + k_shift_bits - 1, number);
+    } else {
+      text += decoder("x", "x_held", Operand{}, width) +
+              fmt::format(
+                  "  napier_to_integer #(.N({0}), .SYMMETRIC({1}), .W({2})) convert "
+                  "(.sign(x_sign), .exponent(x_exponent),\n    .significand(x_significand), "
+                  ".is_zero(x_zero), .is_infinite(x_infinite), .is_nan(x_nan), .code({3}));\n",
+                  bits, symmetric, width, number);
+    }
     if (!x.is_signed) {
       text += fmt::format(
-          "  wire [{}:0] result;\n  napier_zero_point #(.N({})) place (.number(number), "
-          ".zero(w_held), .code(result));\n",
-          x.bits() - 1, x.bits());
+          "  wire [{0}:0] result;\n  napier_zero_point #(.N({1})) place (.number(number), "
+          ".zero(w_held[{2}:{3}]), .code(result));\n",
+          x.bits() - 1, x.bits(), unit.w_bits_ - 1, unit.w_bits_ - x.bits());
     }
   } else {
     text = fmt::format(
@@ -802,8 +866,15 @@ uint64_t HardwareUnit::evaluate_integer(std::span<const uint64_t> x, std::span<c
   const uint64_t all = ~uint64_t{0} >> (64 - out_bits_);
   const Format& x_format = arithmetic_.x.cast.format;
   if (kind_ == UnitKind::add) return (x[0] + w[0]) & all;
-  if (kind_ == UnitKind::convert) {
-    const Dyadic value = k_f32.decode(x[0]);
+  if (kind_ == UnitKind::convert || kind_ == UnitKind::requantise) {
+    Dyadic value = k_f32.decode(x[0]);
+    uint64_t zero = w[0];
+    if (kind_ == UnitKind::requantise) {
+      const auto m = static_cast<uint32_t>(w[0]);
+      const auto e = static_cast<int>(w[0] >> k_factor_bits & ((1 << k_shift_bits) - 1));
+      value = Format::integer(32, true).decode(x[0]) * Dyadic::make(false, m, -e);
+      zero = w[0] >> (k_factor_bits + k_shift_bits);
+    }
     if (x_format.is_signed) {
       return x_format.encode(value, Rounding::nearest_even, Overflow::saturate);
     }
@@ -811,7 +882,7 @@ uint64_t HardwareUnit::evaluate_integer(std::span<const uint64_t> x, std::span<c
     const double number =
         to_double(wider.decode(wider.encode(value, Rounding::nearest_even, Overflow::saturate)));
     return static_cast<uint64_t>(
-        std::clamp(number + static_cast<double>(w[0]), 0.0, static_cast<double>(all)));
+        std::clamp(number + static_cast<double>(zero), 0.0, static_cast<double>(all)));
   }
   const auto value = [](const Format& format, uint64_t code) {
     if (!format.is_signed) return static_cast<int64_t>(code);
@@ -853,7 +924,7 @@ uint64_t HardwareUnit::evaluate(std::span<const uint64_t> x, std::span<const uin
     return out_.encode(arithmetic_.accumulator.add(out.decode(x[0]), out.decode(w[0])));
   }
   const auto decode = [](const Operand& operand, uint64_t code) {
-    if (is_table(operand.cast.format)) return number_of(operand.cast.format, code);
+    if (is_turned(operand.cast.format)) return number_of(operand.cast.format, code);
     return operand.cast.format.decode(code, operand.subnormals);
   };
   std::vector<Dyadic> products;
@@ -891,6 +962,11 @@ std::optional<Format> integer_named(std::string_view text) {
 }
 
 }  // namespace
+
+uint64_t requantise_code(const DyadicNumber& number, uint64_t zero) {
+  const int e = std::clamp(number.e, 0, (1 << k_shift_bits) - 1);
+  return (zero << k_shift_bits | static_cast<uint64_t>(e)) << k_factor_bits | number.m;
+}
 
 HardwareUnit make_unit(std::string_view arithmetic, UnitKind kind, Timing timing) {
   const size_t star = arithmetic.find('*');

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "napier/arithmetic.hpp"
+#include "napier/dyadic_number.hpp"
 
 namespace napier {
 
@@ -20,10 +21,11 @@ enum class UnitKind : uint8_t {
   dot,  // as many products as the accumulator aligns, and the sum so far, added as tensor cores do;
         // of a fixed-point sum, 16
   add,  // two numbers of the accumulator's format, into it
-  convert,  // an f32 into x's format
-  round,    // a fixed-point sum, read out: into f32
-  terms,    // a weight's code, of a list of numbers, into the powers of two whose sum it is, the
-            // largest lowest: what a bit-serial unit's elements take one a cycle
+  convert,     // an f32 into x's format
+  round,       // a fixed-point sum, read out: into f32
+  requantise,  // an int32 times a number m 2^-e into integers of another scale (dyadic's, HAWQ-V3)
+  terms,       // a weight's code, of a list of numbers, into the powers of two whose sum it is, the
+               // largest lowest: what a bit-serial unit's elements take one a cycle
 };
 
 std::string_view unit_kind_name(UnitKind kind);
@@ -35,24 +37,25 @@ enum class Timing : uint8_t {
 };
 
 // One Verilog file whose top module is `unit`: inputs x (of terms, which of the lists w's group has
-// taken) and w (unused by convert and round) of all lanes, the first lane lowest, and, for a step
-// and a dot, sum; the output is out; of a pipelined one clock, with a new operation every cycle.
-// Codes are Format's, of integers two's complement.
+// taken; of requantise the sum) and w (unused by convert and round; of requantise m, e above it,
+// and of unsigned integers the code of zero above that) of all lanes, the first lane lowest, and,
+// for a step and a dot, sum; the output is out; of a pipelined one clock, with a new operation
+// every cycle. Codes are Format's, of integers two's complement.
 class HardwareUnit {
  public:
   // Throws Error for an arithmetic that no circuit here computes: operands without sign, mantissa
-  // or exponent (x and w may be powers of two; w a codebook, or integers, of at most 8 bits, which
-  // a table turns into numbers, its code below the number of the list that its group has taken; all
-  // these multiplied exactly), roundings other than rne and rtz, chunked sums, multipliers that are
-  // neither exact, nor sums of patterns, nor L-Mul's formula; a raw unit of what is no bare
-  // addition; a dot of what is not aligned; a fixed-point sum beyond 64 bits. Scales are left to
-  // what surrounds the unit. Example:
+  // or exponent, but for powers of two, lists of at most 2^8 numbers (a table turns their codes,
+  // below the number of the list that the group has taken, into numbers) and integers (of two of
+  // them products that are not exact alone; with a zero point they are a bit wider, codes less it);
+  // roundings other than rne and rtz, chunked sums, multipliers that are neither exact, nor sums of
+  // patterns, nor L-Mul's formula; a raw unit of what is no bare addition; a dot of what is not
+  // aligned; a fixed-point sum beyond 64 bits. Scales are left to what surrounds the unit. Example:
   //   HardwareUnit(parse_arithmetic("lmul-m4"), UnitKind::step).verilog()
   HardwareUnit(const Arithmetic& arithmetic, UnitKind kind, Timing timing = Timing::combinational);
 
   // Integers of 2 to 16 bits, one of the two unsigned at most: wide, step, dot (16 lanes), add, and
-  // convert (into x's format, to nearest even, saturated; of an unsigned one w is the code that
-  // stands for zero) there are; sums have 32 bits and wrap.
+  // convert and requantise (into x's format, to nearest even, saturated; of an unsigned one w has
+  // the code that stands for zero) there are; sums have 32 bits and wrap.
   static HardwareUnit integer(const Format& x, const Format& w, UnitKind kind,
                               Timing timing = Timing::combinational);
 
@@ -113,6 +116,10 @@ class HardwareUnit {
   int out_bits_ = 0;
   int latency_ = 0;
 };
+
+// m and e of a number, and the code of zero, as a requantise takes them for w. An e beyond what it
+// holds is the nearest that it does: the integers, at most 16 bits of them, come out the same.
+uint64_t requantise_code(const DyadicNumber& number, uint64_t zero = 0);
 
 // "int8", "uint8*int4" and "int16s" (-32767 to 32767) are integer units, all else an arithmetic.
 HardwareUnit make_unit(std::string_view arithmetic, UnitKind kind,

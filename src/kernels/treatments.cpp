@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/quantise.hpp"
+#include "napier/dyadic_number.hpp"
 #include "napier/error.hpp"
 #include "napier/gemm.hpp"
 
@@ -292,23 +293,6 @@ Packed around_outliers(const Treatment& treatment, const Matrix& matrix, const I
 }
 
 // ---- dyadic ----
-
-// HAWQ-V3's requantisation (arXiv 2011.10680, and its code): a sum of integers in units of Sx Sw
-// becomes an integer in units of Sy by the number m 2^-e nearest to Sx Sw / Sy, m of 31 bits.
-struct DyadicNumber {
-  uint64_t m = 0;
-  int e = 0;
-
-  explicit DyadicNumber(double ratio) {
-    const double mantissa = std::frexp(ratio, &e);
-    m = static_cast<uint64_t>(std::floor(std::ldexp(mantissa, 31) + 0.5));
-    e = 31 - e;
-  }
-  static DyadicNumber of_scales(float x, float w, float y) {
-    const float product = static_cast<float>(double{x} * double{w});
-    return DyadicNumber(double{product} / double{y});
-  }
-};
 
 // The integers of rows, as the multiplier sees them, and each row's scale.
 struct Integers {

@@ -1,5 +1,8 @@
 #include "recipes/computed_file.hpp"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -14,13 +17,14 @@ namespace napier {
 namespace {
 
 constexpr const char* k_version = "1";
+// In the order of their keys, whenever they were written: the same results are the same file.
 constexpr const char* k_tables =
-    "CREATE TABLE about(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;"
+    "CREATE TABLE about(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;"
     "CREATE TABLE statistic(matrix TEXT, what TEXT, numbers BLOB NOT NULL, PRIMARY KEY(matrix, "
-    "what)) STRICT;"
-    "CREATE TABLE rule(place INTEGER PRIMARY KEY, written TEXT NOT NULL) STRICT;"
+    "what)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE rule(place INTEGER PRIMARY KEY, written TEXT NOT NULL) STRICT, WITHOUT ROWID;"
     "CREATE TABLE number(place INTEGER, treatment TEXT, what TEXT, numbers BLOB NOT NULL, "
-    "PRIMARY KEY(place, treatment, what)) STRICT;";
+    "PRIMARY KEY(place, treatment, what)) STRICT, WITHOUT ROWID;";
 
 template <class S>
 auto fields_of(S& s) {
@@ -232,14 +236,29 @@ void ComputedFile::discard() {
   std::remove(state_->path.c_str());
 }
 
+// Into a file of its own, since SQLite counts in a file's head how often it was written. What is
+// cut off here begins here again.
 void ComputedFile::finish() {
+  const std::string whole = state_->path + ".whole";
+  const auto failed = [&] {
+    const std::string reason = std::strerror(errno);
+    std::remove(whole.c_str());
+    throw Error(state_->final_path + ": cannot be written: " + reason, Blame::environment);
+  };
+  std::remove(whole.c_str());
   state_->db().run("DELETE FROM statistic WHERE what = 'samples'");
-  state_->db().run("VACUUM");
-  state_->database.reset();
-  if (std::rename(state_->path.c_str(), state_->final_path.c_str()) != 0) {
-    throw Error(state_->final_path + ": cannot be written: " + std::strerror(errno),
-                Blame::environment);
+  try {
+    SqliteStatement(state_->db(), "VACUUM INTO ?").bind(std::string_view(whole)).run();
+  } catch (...) {
+    std::remove(whole.c_str());
+    throw;
   }
+  const int file = ::open(whole.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) failed();
+  const int synced = ::fsync(file);  // which VACUUM INTO leaves to us
+  ::close(file);
+  if (synced != 0 || std::rename(whole.c_str(), state_->final_path.c_str()) != 0) failed();
+  discard();
   state_->path = state_->final_path;
   state_->database.emplace(state_->path, SqliteDatabase::Mode::read);
 }

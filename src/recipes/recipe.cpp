@@ -161,14 +161,22 @@ Plan with_multiplier(const Plan& plan, const std::string& multiplier) {
   Plan changed = plan;
   const Multiplier wanted = parse_arithmetic("mul=" + multiplier).multiplier;
   const auto change = [&](Arithmetic& arithmetic) {
-    if (arithmetic == Arithmetic{}) return;
     arithmetic.multiplier = wanted;
     if (arithmetic.accumulator.cast.format.is_integer()) arithmetic.accumulator = Accumulator{};
     arithmetic = parse_arithmetic(to_string(arithmetic));  // whether it takes such operands
   };
   for (Rule& rule : changed.rules) {
+    if (rule.arithmetic == Arithmetic{} && rule.treatments.empty()) continue;
     change(rule.arithmetic);
-    for (Treatment& treatment : rule.treatments) change(treatment.arithmetic);
+    for (Treatment& treatment : rule.treatments) {
+      const bool multiplies = !(treatment.arithmetic == Arithmetic{});
+      if (multiplies) change(treatment.arithmetic);
+      // Sums that are not of integers are rounded into the same integers by their scales.
+      if (treatment.kind == TreatmentKind::dyadic && rule.treatments.size() == 1 &&
+          !rule.arithmetic.accumulator.cast.format.is_integer()) {
+        treatment.kind = TreatmentKind::result;
+      }
+    }
   }
   return changed;
 }

@@ -48,8 +48,10 @@ struct Recipe {
 // Throws Error, naming the file and the key or line.
 Recipe read_recipe(const std::string& path);
 
-// The plan with every product that is not f32's in this multiplier, its treatments' too: their
-// operands, multiplied otherwise. Sums of integers are made in f32 then.
+// The plan with every product but those that it leaves in f32 (rules of f32 without a treatment) in
+// this multiplier, its treatments' too: their operands, multiplied otherwise. Sums of integers are
+// made in f32 then, so that dyadic has nothing to shift: its operand's scale and rounding stay, as
+// result's.
 Plan with_multiplier(const Plan& plan, const std::string& multiplier);
 
 // A plan as a user gives it: a recipe file's path (it ends in .toml, or is a file), or its text.

@@ -65,8 +65,9 @@ std::string hardware_table(const std::vector<HardwareRow>& rows, const HardwareO
              "exact; "
              "step, product and addition to a running sum, rounded once, or in\nfixed point; dot, "
              "products aligned and added at a time; add; convert, from f32; round, a fixed-point\n"
-             "sum into f32; terms, a weight's powers of two. An operation of a dot is all its "
-             "lanes.\nPipelined: registers and their clock's pins counted, no clock "
+             "sum into f32; requantise, an integer sum into integers of another scale; terms, a "
+             "weight's\npowers of two. An operation of a dot is all its lanes.\nPipelined: "
+             "registers and their clock's pins counted, no clock "
              "tree.\n",
              options.vectors, operands, options.repeats);
 }

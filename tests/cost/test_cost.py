@@ -270,6 +270,48 @@ def test_treatments_by_hand(cost, tmp_path):
     assert corrected["stored"] - plain["stored"] == factors / 2
 
 
+def test_requantisation_by_hand(cost, tmp_path):
+    """A multiplication and a shift of each sum in place of its two scales, and one f32
+    multiplication where the integers end."""
+    prices = PRICES
+    for operation, name, pj in [("multiply", "int8", 0.5), ("add", "int32", 0.25),
+                                ("convert", "int8", 0.125), ("requantise", "int8+int32", 3)]:
+        family = 'family = "exact"\n' if operation == "multiply" else ""
+        prices += f'[[price]]\noperation = "{operation}"\n{family}format = "{name}"\npj = {pj}\n'
+    (tmp_path / "prices.toml").write_text(prices)
+    layers, n, k = 32, 14336, 4096
+    found = []
+    for treatments in ("", " with dyadic(int8@tensor)"):
+        plan = cost("llama-3.1-8b", "--arith", "f32", "--plan",
+                    f"*ffn_up* -> x=int8@tensor/w=int8@row/acc=int32{treatments}; * -> f32",
+                    "--prices", tmp_path / "prices.toml")["plans"][1]
+        found += [role["pj"] for role in plan["roles"] if role["role"] == "ffn_up"]
+    plain, dyadic = found
+    assert plain["convert"] == pytest.approx(layers * (k * (0.125 + 2) + n * 2))
+    assert dyadic["convert"] == pytest.approx(layers * (k * (0.125 + 2) + n * (3 + 2)))
+    assert dyadic["sram"] - plain["sram"] == pytest.approx(layers * n * (1 - 4) * 10)
+    for part in ("multiply", "accumulate", "dram", "register"):
+        assert dyadic[part] == plain[part]
+
+
+def test_a_product_that_is_not_exact_takes_zero_points_away_first(cost, tmp_path):
+    """L(x, w) of a code and its zero point is not L(code, w) - L(zero, w)."""
+    prices = PRICES
+    for operation, name, pj in [("multiply", "int9*int8", 0.5), ("add", "int32", 0.25),
+                                ("convert", "uint8", 0.125)]:
+        family = 'family = "lmul"\n' if operation == "multiply" else ""
+        prices += f'[[price]]\noperation = "{operation}"\n{family}format = "{name}"\npj = {pj}\n'
+    (tmp_path / "prices.toml").write_text(prices)
+    layers, n, k = 32, 14336, 4096
+    plan = cost("llama-3.1-8b", "--arith", "f32", "--plan",
+                "*ffn_up* -> x=uint8@row(f32,minmax)/w=int8@row/mul=lmul; * -> f32", "--prices",
+                tmp_path / "prices.toml")["plans"][1]
+    (role,) = [role for role in plan["roles"] if role["role"] == "ffn_up"]
+    assert role["pj"]["multiply"] == pytest.approx(layers * n * k * 0.5)
+    assert role["pj"]["accumulate"] == pytest.approx(layers * (n * k + k * 0.25))
+    assert role["pj"]["convert"] == pytest.approx(layers * (k * (0.125 + 2) + n * 2))
+
+
 def test_a_rounding_has_its_own_price(cost, tmp_path):
     """To truncate costs wires, to round an adder: one must not stand for the other."""
     rows = "".join(f"[[price]]\noperation = 'convert'\nformat = '{name}'\npj = {pj}\n"
@@ -424,7 +466,8 @@ def test_csv(napier, tmp_path):
     (["llama-3.1-8b", "--plan", "*.weight -> int8-int32 with outliers(6,f16); * -> f32"],
      "depends on how a text's activations are"),
     (["llama-3.1-8b", "--plan", "*.weight -> f32 with delta(0.1); * -> f32"], "depends"),
-    (["llama-3.1-8b", "--plan", "*.weight -> int8 with dyadic(int8@tensor); * -> f32"], "shift"),
+    (["llama-3.1-8b", "--plan", "*.weight -> int8/acc=int24 with dyadic(int8@tensor); * -> f32",
+      "--free", "add"], "no price of 'requantise int8+int24'"),
     (["llama-3.1-8b", "--plan", RECIPES / "mobilequant.toml"], "is a shape"),
 ])
 def test_wrong_requests(napier, arguments, words, tmp_path):

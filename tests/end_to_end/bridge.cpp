@@ -8,6 +8,7 @@
 
 #include "napier/arithmetic.hpp"
 #include "napier/gemm.hpp"
+#include "napier/plan.hpp"
 
 using namespace napier;
 
@@ -31,6 +32,23 @@ EXPORT const char* bridge_multiply(const char* arithmetic, int64_t m, int64_t n,
   try {
     ThreadPool pool(threads);
     const auto packed = pack_weights(parse_arithmetic(arithmetic), n, k, rows_of(w, k), pool);
+    packed->multiply(m, rows_of(x, k), out, n, pool);
+    return kernel_name(packed->kernel()).data();
+  } catch (const std::exception& problem) {
+    std::strncpy(error, problem.what(), 511);
+    return nullptr;
+  }
+}
+
+// The same of a tensor under a plan, by the rule that it falls under, with its treatments.
+EXPORT const char* bridge_multiply_as(const char* plan, const char* name, int64_t m, int64_t n,
+                                      int64_t k, const float* x, const float* w, float* out,
+                                      char* error) {
+  try {
+    ThreadPool pool(1);
+    const Plan parsed = parse_plan(plan);
+    const Rule& rule = parsed.rules.at(parsed.match(name).value());
+    const auto packed = pack_weights(rule.arithmetic, rule.treatments, n, k, rows_of(w, k), pool);
     packed->multiply(m, rows_of(x, k), out, n, pool);
     return kernel_name(packed->kernel()).data();
   } catch (const std::exception& problem) {

@@ -1,9 +1,15 @@
 // The Verilog against the C++ arithmetic, by simulation.
 #include "hw/equivalence.hpp"
 
+#include <fmt/format.h>
+
+#include <cmath>
+#include <random>
 #include <string>
 
 #include "napier/error.hpp"
+#include "napier/gemm.hpp"
+#include "napier/plan.hpp"
 #include "support/test_support.hpp"
 
 namespace napier {
@@ -99,6 +105,11 @@ TEST(Equivalence, WiderFormatsAndEveryAccumulator) {
                         Case{"x=bf16/w=bitmod4@row", UnitKind::wide},
                         Case{"x=bf16/w=pow4a65@row", UnitKind::step},
                         Case{"x=bf16/w=ternary@row", UnitKind::step},
+                        Case{"x=bf16/w=bitmod4@row/mul=lmul", UnitKind::wide},
+                        Case{"x=bf16/w=binary@row/mul=lmul(reading=formula)", UnitKind::wide},
+                        Case{"x=int4@row/w=int4s@row/mul=lmul", UnitKind::step},
+                        Case{"x=uint8@row(f32,minmax)/w=int8@row/mul=lmul", UnitKind::wide},
+                        Case{"x=e3m0none/w=e3m0none/mul=lmul", UnitKind::wide},
                         Case{"x=e3m0none/w=e1m2none", UnitKind::step},
                         Case{"x=e3m0none/w=e3m0none", UnitKind::wide},
                         Case{"f32", UnitKind::add},
@@ -110,8 +121,52 @@ TEST(Equivalence, WiderFormatsAndEveryAccumulator) {
                         Case{"int8", UnitKind::convert},
                         Case{"uint8", UnitKind::convert},
                         Case{"int4s", UnitKind::convert},
-                        Case{"int3", UnitKind::convert}}) {
+                        Case{"int3", UnitKind::convert},
+                        Case{"int8", UnitKind::requantise},
+                        Case{"uint8", UnitKind::requantise}}) {
     check(c.arithmetic, c.kind, count, !test::full_tier());
+  }
+}
+
+// What the kernel makes of dyadic sums is what the circuit makes of the same sums, of ratios too
+// for which e does not fit the circuit's six bits.
+TEST(Unit, RequantisesAsTheTreatmentDoes) {
+  constexpr int64_t k = 7;
+  std::mt19937_64 random(test::seed());
+  for (const char* format : {"int8", "uint8", "int4s"}) {
+    const HardwareUnit unit = make_unit(format, UnitKind::requantise);
+    const bool is_signed = unit.arithmetic().x.cast.format.is_signed;
+    for (int i = 0; i < 400; ++i) {
+      const int power = i < 300 ? -4 - static_cast<int>(random() % 12) : i % 2 == 0 ? -60 : 40;
+      const float x_scale = std::ldexp(1 + static_cast<float>(random() % 997) / 997, power);
+      const float w_scale = 0.5f + static_cast<float>(random() % 997) / 997;
+      const uint64_t zero = is_signed ? 0 : random() % 256;
+      std::vector<float> x(k), w(k);
+      int64_t sum = 0;
+      for (size_t c = 0; c < k; ++c) {
+        const int a = static_cast<int>(random() % 255) - 127;
+        const int b = static_cast<int>(random() % 255) - 127;
+        x[c] = static_cast<float>(a) * x_scale;
+        w[c] = static_cast<float>(b) * w_scale;
+        sum += a * b;
+      }
+      const std::string given = "int8@tensor(f32,given=";
+      const Plan plan = parse_plan(fmt::format(
+          "* -> x={0}{1})/w={0}{2})/acc=int32 with dyadic({3}@tensor(f32,given=0.5{4}))", given,
+          x_scale, w_scale, format, is_signed ? "" : fmt::format(":{}", zero)));
+      ThreadPool pool(1);
+      float found = 0;
+      pack_weights(
+          plan.rules[0].arithmetic, plan.rules[0].treatments, 1, k,
+          [&](int64_t, float* to) { std::copy(w.begin(), w.end(), to); }, pool)
+          ->multiply(
+              1, [&](int64_t, float* to) { std::copy(x.begin(), x.end(), to); }, &found, 1, pool);
+      const uint64_t code =
+          unit.evaluate(static_cast<uint32_t>(sum),
+                        requantise_code(DyadicNumber::of_scales(x_scale, w_scale, 0.5f), zero), 0);
+      const double number = to_double(unit.arithmetic().x.cast.format.decode(code));
+      ASSERT_EQ(double{found}, 0.5 * (number - static_cast<double>(zero))) << sum << " " << format;
+    }
   }
 }
 
@@ -233,6 +288,12 @@ TEST(Equivalence, FindsMutations) {
       {"uint8*int8", UnitKind::wide, "XU ? {1'b0, x} : x", "XU ? {x[NX-1], x} : x"},
       {"int4*uint8", UnitKind::step, "WU ? {1'b0, w} : w", "WU ? {w[NW-1], w} : w"},
       {"int8", UnitKind::convert, "|| rounded > limit", ""},
+      {"int8", UnitKind::requantise, "(|(product & below)) || scaled[1]", "|(product & below)"},
+      {"int8", UnitKind::requantise, "$signed({1'b0, factor})", "$signed(factor)"},
+      {"int8", UnitKind::requantise, "beyond ?", "1'b0 ?"},
+      {"int8", UnitKind::requantise, "rounded > most ? most :", ""},
+      {"int4s", UnitKind::requantise, "SYMMETRIC - (1 << (N - 1))", "-(1 << (N - 1))"},
+      {"x=int8@row/w=int8@row/mul=lmul", UnitKind::wide, "sign ? -code : code", "code"},
       {"fp8_e4m3/acc=exact", step, "is_zero || is_infinite || is_nan ? 0", "0 ? 0"},
   };
   for (const Mutation& mutation : mutations) {
@@ -260,7 +321,10 @@ TEST(Unit, RefusesWhatItDoesNotMake) {
   EXPECT_THROW(make_unit("int40", UnitKind::step), Error);
   EXPECT_THROW(make_unit("uint8", UnitKind::wide), Error);  // times itself
   EXPECT_THROW(make_unit("uint8*bf16", UnitKind::wide), Error);
-  EXPECT_THROW(make_unit("x=bf16/w=bitmod4@row/mul=lmul", UnitKind::wide), Error);
+  EXPECT_THROW(make_unit("x=int8/w=int8", UnitKind::wide), Error);  // int8 it is
+  EXPECT_THROW(make_unit("x=int8/w=int8/mul=lmul", UnitKind::raw), Error);
+  EXPECT_THROW(make_unit("x=int8/w=bf16", UnitKind::convert), Error);
+  EXPECT_THROW(make_unit("bf16", UnitKind::requantise), Error);
   EXPECT_THROW(make_unit("x=e4m3/w=nf4@row/acc=exact", UnitKind::step), Error);
   EXPECT_THROW(make_unit("bf16", UnitKind::dot), Error);
   EXPECT_THROW(make_unit("bf16/acc=exact", UnitKind::step), Error);  // 500 bits

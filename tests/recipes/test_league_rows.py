@@ -20,6 +20,7 @@ step = "lowrank"
 """
 PLANS = ["llm-int8.toml", "mobilequant.toml", "mobilequant.toml+lmul", "bitmod4.toml",
          "delta-activations.toml", "hawq-v3-dyadic.toml", "lmul-attention.toml"]
+UNPRICED = "*.weight -> x=int5@row/w=int5@row; * -> f32"
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def model(shared, tmp_path_factory):
 def plans(tmp_path_factory):
     lorc = tmp_path_factory.mktemp("recipe") / "lorc.toml"
     lorc.write_text(LORC)
-    return [argument for plan in [*(RECIPES / plan for plan in PLANS), lorc]
+    return [argument for plan in [*(RECIPES / plan for plan in PLANS), UNPRICED, lorc]
             for argument in ("--plan", plan)]
 
 
@@ -119,18 +120,19 @@ def test_bits_are_counted(rows, shapes, evaluation):
 def test_energy_is_that_of_cost_or_says_why_not(napier, model, rows, shapes, evaluation, league,
                                                 plans):
     done = napier("cost", model, "--ctx", 512, "--arith", "f32", "--plan", plans[-1], "--plan",
-                  RECIPES / "mobilequant.toml", "--json", check=True)
-    f32, lorc, mobilequant = json.loads(done.stdout)["plans"]
+                  RECIPES / "mobilequant.toml", "--plan", f"{RECIPES}/mobilequant.toml+lmul",
+                  "--plan", RECIPES / "hawq-v3-dyadic.toml", "--json", check=True)
+    f32, *others = json.loads(done.stdout)["plans"]
     total = f32["pj"]["total"]
     assert league[0]["reference"]["energy_pj"] == pytest.approx(total)
-    assert rows["lorc"]["energy_pj"] == pytest.approx(lorc["pj"]["total"])
-    assert rows["mobilequant"]["energy_pj"] == pytest.approx(mobilequant["pj"]["total"])
-    assert mobilequant["pj"]["total"] < total
-    for name, words in [("mobilequant+lmul", "no price of 'multiply lmul uint8*int8'"),
-                        ("hawq-v3-dyadic", "shift")]:
-        assert rows[name]["energy_pj"] is None and words in rows[name]["no_energy"]
+    for plan, name in zip(others, ("lorc", "mobilequant", "mobilequant+lmul", "hawq-v3-dyadic")):
+        assert rows[name]["energy_pj"] == pytest.approx(plan["pj"]["total"]), name
+        assert plan["pj"]["total"] < total
+    (unpriced,) = [row for row in rows.values() if row["energy_pj"] is None]
+    assert "no price of 'multiply exact int5'" in unpriced["no_energy"]
 
-    prices = {price["operation"]: price["pj"] for price in [*f32["prices"], *lorc["prices"]]}
+    prices = {price["operation"]: price["pj"] for plan in (f32, *others)
+              for price in plan["prices"]}
     multiply, add = prices["multiply exact f32"], prices["add f32"]
     roles = evaluation["delta-activations"]["matmuls"]["roles"]
     expected = total

@@ -121,6 +121,7 @@ def test_what_was_cut_off_goes_on_to_the_same_end(build_dir, quantize, shared, o
     assert resumed["chunks_before"] > 0 and straight["chunks_before"] == 0
     assert resumed["chunks"] + resumed["chunks_before"] == straight["chunks"] == 12
     assert resumed["matrices"] == straight["matrices"]
+    assert target.read_bytes() == Path(f"{whole}.mobilequant.napier").read_bytes()
 
 
 def test_another_text_does_not_go_on_with_a_partial_file(quantize, model, shared):
