@@ -92,7 +92,8 @@ PATTERN = "attention.sliding_window_pattern"
 def test_windows_by_hand(cost, shared, tmp_path, architecture, more, seen):
     reader = planted.gguf.GGUFReader(shared("data/models/stories260K.gguf"))
     planted.rewrite(reader, tmp_path / "m.gguf", {t.name: t.data for t in reader.tensors},
-                    {f"{architecture}.{key}": value for key, value in more.items()}, architecture)
+                    {f"{architecture}.{key}": value for key, value in more.items()},
+                    architecture=architecture)
     document = cost(tmp_path / "m.gguf", "--arith", "f32", "--ctx", 100)
     roles = {role["role"]: role["counts"] for role in document["plans"][0]["roles"]}
     heads, kv_heads, size = 8, 4, 8
