@@ -92,12 +92,12 @@ constexpr int k_mantissa = 23;
 RowCode encode_row(const CodeWindow& window, int32_t offset, const float* values, int64_t count,
                    float* out, float* factors) {
   const CodeWindow::Path path = window.adder_path();
-  const int32_t bias = window.shift() * (1 << k_mantissa) - 0x3F800000 + offset;
+  const uint32_t bias = (static_cast<uint32_t>(window.shift()) << k_mantissa) - 0x3F800000 +
+                        static_cast<uint32_t>(offset);  // modulo 2^32
   // Where zeros have no code of their own (then they are multiplied by 0), any in the window.
   const int zero = path == CodeWindow::adder ? window.zero() : window.a0;
   HWY_DYNAMIC_DISPATCH(encode_adder)
-  (values, count, static_cast<uint32_t>(bias), static_cast<uint32_t>(zero + 127) << k_mantissa, out,
-   factors);
+  (values, count, bias, static_cast<uint32_t>(zero + 127) << k_mantissa, out, factors);
   return window.row_code(path);
 }
 

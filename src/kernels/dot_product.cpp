@@ -360,7 +360,8 @@ NAPIER_INLINE void for_vectors(const float* values, int64_t count, uint16_t* enc
                                uint16_t* second, int size, const Body& body) {
   int64_t i = 0;
   for (; i + k_lanes <= count; i += k_lanes) {
-    body(_mm512_castps_si512(_mm512_loadu_ps(values + i)), encoded + i * size, second + i * size);
+    uint16_t* to_second = second == nullptr ? nullptr : second + i * size;
+    body(_mm512_castps_si512(_mm512_loadu_ps(values + i)), encoded + i * size, to_second);
   }
   if (i == count) return;
   const auto mask = static_cast<__mmask16>((1 << (count - i)) - 1);
