@@ -104,8 +104,9 @@ void add_cost(CLI::App& app) {
       ->type_name("LIST")
       ->capture_default_str();
   command
-      ->add_option("--free", arguments->free,
-                   "operations to leave out: multiply, add, convert, dram, sram, register")
+      ->add_option(
+          "--free", arguments->free,
+          "operations to leave out: multiply, add, convert, requantise, dram, sram, register")
       ->type_name("LIST");
   command
       ->add_option(
