@@ -53,6 +53,20 @@ const char* variant_name(const LmulVariant& variant) {
   return variant.formula ? "formula reading" : "adder reading";
 }
 
+// What tables of products and of codes begin with; mean errors with so many digits.
+std::vector<std::string> error_cells(const ProductRow& row, int digits) {
+  const ProductErrors& e = row.errors;
+  return {row.operands,
+          row.arith,
+          percent(e.bias, e.bias_error),
+          fmt::format("{:.{}f} %", 100 * e.mean_abs, digits),
+          fmt::format("{:.{}f} %", 100 * e.rms, digits),
+          fmt::format("{:.2f} %", 100 * e.max_abs),
+          fmt::format("{:.2f}", e.snr_db()),
+          fmt::format("{:.4f}", e.gain),
+          fmt::format("{:.2f} %", 100 * e.flushed)};
+}
+
 }  // namespace
 
 std::string products_table(const std::vector<ProductRow>& rows, const ErrorStudyOptions& options) {
@@ -60,14 +74,13 @@ std::string products_table(const std::vector<ProductRow>& rows, const ErrorStudy
                    "flushed", "not finite", "mean step", "closed form"});
   for (const ProductRow& row : rows) {
     const ProductErrors& e = row.errors;
-    table.add({row.operands, row.arith, percent(e.bias, e.bias_error),
-               fmt::format("{:.3f} %", 100 * e.mean_abs), fmt::format("{:.3f} %", 100 * e.rms),
-               fmt::format("{:.2f} %", 100 * e.max_abs), fmt::format("{:.2f}", e.snr_db()),
-               fmt::format("{:.4f}", e.gain), fmt::format("{:.2f} %", 100 * e.flushed),
-               fmt::format("{:.2f} %", 100 * e.not_finite), fmt::format("{:+.6f}", e.mean_step),
-               !row.closed ? "-"
-                           : fmt::format("{:+.6f}{}", row.closed->mean_error,
-                                         row.closed->is_formula ? "" : " (sum)")});
+    std::vector<std::string> cells = error_cells(row, 3);
+    cells.insert(cells.end(),
+                 {fmt::format("{:.2f} %", 100 * e.not_finite), fmt::format("{:+.6f}", e.mean_step),
+                  !row.closed ? "-"
+                              : fmt::format("{:+.6f}{}", row.closed->mean_error,
+                                            row.closed->is_formula ? "" : " (sum)")});
+    table.add(std::move(cells));
   }
   return table.text() +
          fmt::format(
@@ -93,12 +106,11 @@ std::string codes_table(const std::vector<ProductRow>& rows) {
                    "flushed", "zeros", "wrong zeros", "not finite"});
   for (const ProductRow& row : rows) {
     const ProductErrors& e = row.errors;
-    table.add({row.operands, row.arith, percent(e.bias, e.bias_error),
-               fmt::format("{:.4f} %", 100 * e.mean_abs), fmt::format("{:.4f} %", 100 * e.rms),
-               fmt::format("{:.2f} %", 100 * e.max_abs), fmt::format("{:.2f}", e.snr_db()),
-               fmt::format("{:.4f}", e.gain), fmt::format("{:.2f} %", 100 * e.flushed),
-               fmt::format("{:.2f} %", 100 * e.zeros), fmt::format("{:.2f} %", 100 * e.wrong_zeros),
-               fmt::format("{:.2f} %", 100 * e.not_finite)});
+    std::vector<std::string> cells = error_cells(row, 4);
+    cells.insert(cells.end(), {fmt::format("{:.2f} %", 100 * e.zeros),
+                               fmt::format("{:.2f} %", 100 * e.wrong_zeros),
+                               fmt::format("{:.2f} %", 100 * e.not_finite)});
+    table.add(std::move(cells));
   }
   return table.text() +
          "\ne = product / exact product - 1, of the numbers that the operands have become: the "
